@@ -1,0 +1,594 @@
+//! The one registry of codes.
+//!
+//! A status has a code for its reason, a refusal has a code for its ground, an error has a code for its cause, and a
+//! code is the same in the runner's output, the verifier's JSON and the publisher's answers. Each has a sentence that
+//! says what is the case, a cause and a remedy. A code's meaning never changes; one that is no longer given stays.
+//!
+//! ```
+//! use smi_schemas::codes::{Class, Code};
+//!
+//! let code: Code = "status-differs".parse().unwrap();
+//! assert_eq!((code.class(), code.class().exit().number()), (Class::Refusal, 8));
+//! assert!(code.sentence().ends_with('.') && code.cause().ends_with('.') && code.remedy().ends_with('.'));
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a code is given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The reason of an assertion's status.
+    Reason,
+    /// The harness failed, not the mesh.
+    Fault,
+    /// A bundle is refused.
+    Refusal,
+    /// A requirement of the caller is not met.
+    Unmet,
+    /// The command was called with something it cannot use.
+    Usage,
+    /// The command was asked for nothing.
+    Selection,
+    /// A file or the machine stands in the way.
+    Environment,
+}
+
+/// How a program ends, the same for every binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Success,
+    /// An error nobody foresaw.
+    Unexpected,
+    /// Wrong arguments.
+    Usage,
+    /// An assertion failed, or a requirement is not met.
+    Unmet,
+    /// No assertion was chosen.
+    NothingSelected,
+    /// The run left something out.
+    Partial,
+    /// A file or the machine stands in the way.
+    Environment,
+    /// The harness failed.
+    Harness,
+    /// The bundle is refused.
+    Refused,
+    /// Stopped by SIGINT, as Ctrl-C sends it.
+    Interrupted,
+    /// Stopped by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// Every way to end.
+    pub const ALL: [Self; 11] = [
+        Self::Success,
+        Self::Unexpected,
+        Self::Usage,
+        Self::Unmet,
+        Self::NothingSelected,
+        Self::Partial,
+        Self::Environment,
+        Self::Harness,
+        Self::Refused,
+        Self::Interrupted,
+        Self::Terminated,
+    ];
+
+    /// The process's exit code.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::Unmet => 3,
+            Self::NothingSelected => 4,
+            Self::Partial => 5,
+            Self::Environment => 6,
+            Self::Harness => 7,
+            Self::Refused => 8,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// The same in words, for the last line printed.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Unexpected => "unexpected error",
+            Self::Usage => "the command was called with something it cannot use",
+            Self::Unmet => "a conformance failure, or a requirement that is not met",
+            Self::NothingSelected => "no assertion was selected",
+            Self::Partial => "a part of the suite was left out",
+            Self::Environment => "a file or this machine stands in the way",
+            Self::Harness => "the harness failed, not the mesh",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
+impl Class {
+    /// How a program ends on such a code.
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Reason | Self::Unmet => Exit::Unmet,
+            Self::Fault => Exit::Harness,
+            Self::Refusal => Exit::Refused,
+            Self::Usage => Exit::Usage,
+            Self::Selection => Exit::NothingSelected,
+            Self::Environment => Exit::Environment,
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($class:ident { $($variant:ident $code:literal $sentence:literal $cause:literal $remedy:literal)+ })+) => {
+        /// A code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        pub enum Code {
+            $($(
+                #[doc = $sentence]
+                #[serde(rename = $code)]
+                $variant,
+            )+)+
+        }
+
+        impl Code {
+            /// Every code, by class.
+            pub const ALL: &[Self] = &[$($(Self::$variant),+),+];
+
+            /// The code itself.
+            pub fn as_str(self) -> &'static str {
+                match self { $($(Self::$variant => $code),+),+ }
+            }
+
+            /// What it is given for.
+            pub fn class(self) -> Class {
+                match self { $($(Self::$variant => Class::$class),+),+ }
+            }
+
+            /// What is the case.
+            pub fn sentence(self) -> &'static str {
+                match self { $($(Self::$variant => $sentence),+),+ }
+            }
+
+            /// How it usually comes about.
+            pub fn cause(self) -> &'static str {
+                match self { $($(Self::$variant => $cause),+),+ }
+            }
+
+            /// What to do.
+            pub fn remedy(self) -> &'static str {
+                match self { $($(Self::$variant => $remedy),+),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    Reason {
+        Met "met"
+            "Everything the assertion requires was seen, beside healthy controls."
+            "The mesh does what the assertion asks."
+            "Nothing to do."
+        RefusedAtAdmission "refused-at-admission"
+            "The cluster refused the resource, which the assertion allows as an equivalent outcome."
+            "An admission webhook or the CRD's schema rejects what the specification calls a misconfiguration."
+            "Nothing to do."
+        Delivered "delivered"
+            "A request that must be denied reached its destination."
+            "The mesh does not enforce, grants more than the resources say, or keeps a grant that was withdrawn."
+            "Compare the cell's counts with the resources that `smi-runner plan` prints, and check the enforcing mode."
+        NotDelivered "not-delivered"
+            "A request that must be allowed got no answer from its destination, although workloads and network were healthy."
+            "The mesh does not act on the resource, or grants less than it says."
+            "Compare the cell's outcomes with the resources that `smi-runner plan` prints."
+        WrongResponder "wrong-responder"
+            "A request was answered by a workload that must not receive it."
+            "The split is not applied, or is applied to other requests than the resource says."
+            "Compare who answered with the backends of the TrafficSplit."
+        ShareOutside "share-outside"
+            "Two batches in a row were divided outside the bounds of the split's weights."
+            "The mesh ignores or rounds the weights."
+            "Compare the counts of both batches with the bounds of the suite."
+        NotServed "not-served"
+            "The API is served, but not this kind of it."
+            "A CRD is missing, or is not served in the tested version."
+            "Install the mesh's CRD for the kind."
+        FieldLost "field-lost"
+            "A resource was stored without a field that it was written with."
+            "The CRD's schema lacks the field, so the API server prunes it."
+            "Compare the CRD with the one that the mesh's release ships."
+        ApiAbsent "api-absent"
+            "The cluster does not serve an API that the assertion uses."
+            "The mesh does not implement the API."
+            "Nothing to do, unless the mesh claims the API: then install its CRDs."
+        OtherVersion "other-version"
+            "The assertion does not exist in the tested version of the API."
+            "An older or newer version of the API lacks the feature."
+            "Test another version in another run, if the cluster serves one."
+        Filtered "filtered"
+            "The assertion was left out by --run or --skip."
+            "The run was asked for a part of the suite."
+            "Run without filters to have it executed."
+        Interrupted "interrupted"
+            "The run was stopped before the assertion was finished."
+            "A signal ended the run early."
+            "Run again."
+        ControlUnmet "control-unmet"
+            "A control did not hold, so nothing follows from what was seen."
+            "A workload or the network was not healthy, the mesh was not ready, or it was open before the assertion began."
+            "Look at the control's counts, make it hold, and run again."
+        NameUnresolved "name-unresolved"
+            "A destination's name did not resolve, which is neither a grant nor a denial."
+            "Cluster DNS, or the mesh's own names in it, did not work."
+            "Resolve the name from a pod of the same namespace, and run again when it does."
+        SampleUnclean "sample-unclean"
+            "So many requests of a batch were lost that its shares say nothing."
+            "Connections were reset, typically while proxies were taking up a change."
+            "Run again on a quieter cluster."
+        ObjectRefused "object-refused"
+            "The cluster refused a resource that the specification allows, so nothing could be seen."
+            "An admission webhook or the CRD's schema is narrower than the specification."
+            "Apply the resource that `smi-runner plan` prints and read the API server's message."
+    }
+
+    Fault {
+        KubernetesFault "kubernetes-fault"
+            "Kubernetes did not do what it was asked to do."
+            "The API server was unreachable, overloaded, or a pod did not become ready."
+            "Look at the cluster's events, and run again."
+        ExecFault "exec-fault"
+            "The session with a workload broke off."
+            "The pod was restarted, or exec is not permitted."
+            "Look at the pod's events, and run again."
+        AgentFault "agent-fault"
+            "A workload answered its driver with something it must never answer."
+            "The workload image is not the runner's own, or of another release."
+            "Load the image that `smi-runner image` writes, and run again."
+    }
+
+    Refusal {
+        BundleTooLarge "bundle-too-large"
+            "The bundle has more bytes than any result needs."
+            "Another file was given, or the bundle was padded."
+            "Give the file that `smi-runner run --out` wrote."
+        BundleNotJson "bundle-not-json"
+            "The bundle is not a JSON document."
+            "The file was cut off, or is something else."
+            "Give the whole file that `smi-runner run --out` wrote."
+        BundleTooDeep "bundle-too-deep"
+            "The bundle nests deeper than any result does."
+            "The file was not written by the runner."
+            "Give the file that `smi-runner run --out` wrote."
+        BundleDuplicateKey "bundle-duplicate-key"
+            "An object in the bundle has the same key twice, so that two readers may read it differently."
+            "The file was edited."
+            "Give the file as `smi-runner run --out` wrote it."
+        BundleShape "bundle-shape"
+            "The JSON is not a Sigstore bundle v0.3 with a DSSE envelope and a public-key hint."
+            "Another kind of bundle, or another version of the format."
+            "Give the file that `smi-runner run --out` wrote."
+        BundleBase64 "bundle-base64"
+            "A field of the envelope is not canonical base64."
+            "The file was edited or written by another tool."
+            "Encode with the standard alphabet, padding and no stray bits."
+        BundleSignatures "bundle-signatures"
+            "The envelope does not have exactly one signature."
+            "Signatures were added or removed after the run."
+            "Submit one bundle for each signer."
+        BundleHint "bundle-hint"
+            "The bundle's hint and the signature's keyid name different keys."
+            "The file was edited."
+            "Give the file as `smi-runner run --out` wrote it."
+        PayloadType "payload-type"
+            "The signed payload is not an in-toto statement."
+            "Something else was signed with this key."
+            "Sign with `smi-runner run --key`."
+        KeyUnknown "key-unknown"
+            "The key that signed is not in the keyring."
+            "The signer is not registered, or the keyring is an old one."
+            "Register the key with `smi-keys keyring add`, or fetch the current keyring."
+        KeyRevoked "key-revoked"
+            "The key that signed is revoked."
+            "The signer's key was lost, stolen or replaced."
+            "Sign again with a key in force; a result logged before the revocation needs its receipt."
+        SignatureInvalid "signature-invalid"
+            "The signature does not belong to the payload and the key."
+            "The payload was changed after it was signed, or another key signed it."
+            "Discard the bundle and ask the signer for the original."
+        StatementNotJson "statement-not-json"
+            "The signed payload is not a JSON document that can be read in only one way."
+            "It is cut off, nests too deep, or has a key twice."
+            "Sign what the runner writes, unchanged."
+        StatementType "statement-type"
+            "The payload is not an in-toto Statement v1."
+            "Another version of in-toto, or something else that is JSON."
+            "Sign what the runner writes, unchanged."
+        PredicateType "predicate-type"
+            "The statement is not about a conformance result."
+            "The signer also signs other statements."
+            "Give the bundle of a run."
+        SchemaVersion "schema-version"
+            "The result has a shape that this verifier does not know."
+            "It was written by a newer runner."
+            "Verify with a newer release."
+        StatementShape "statement-shape"
+            "The result lacks a field, has one that does not belong there, or one of the wrong form."
+            "It was not written by the runner."
+            "Sign what the runner writes, unchanged."
+        KeyRole "key-role"
+            "The key is registered, but not to sign results."
+            "A reviewer's, suite's, log's or witness's key was used."
+            "Sign with a key of the role vendor."
+        KeyMesh "key-mesh"
+            "The key is registered for other meshes."
+            "The result names a mesh that the signer does not speak for."
+            "Sign with the mesh's own key, or run with the right --mesh."
+        SuiteUnknown "suite-unknown"
+            "The suite's version is not known here."
+            "It is newer than this verifier, or was never released."
+            "Verify with a newer release, or name the suite's file with --suite."
+        SuiteDigest "suite-digest"
+            "The suite has a known version but other bytes."
+            "The suite was edited before the run."
+            "Run the suite as released."
+        AssertionMissing "assertion-missing"
+            "The result leaves out an assertion of its suite."
+            "An unwelcome result was removed, or the runner stopped without saying so."
+            "Report every assertion; those not executed are skipped."
+        AssertionUnknown "assertion-unknown"
+            "The result has an assertion that its suite does not have."
+            "An assertion was added or renamed."
+            "Report the suite's assertions and no others."
+        AssertionRepeated "assertion-repeated"
+            "The result has an assertion twice."
+            "Two runs were joined."
+            "Report every assertion once."
+        AssertionOrder "assertion-order"
+            "The result has the suite's assertions in another order."
+            "The result was edited."
+            "Report the assertions in suite order."
+        StatusDiffers "status-differs"
+            "A status does not follow from the suite and the observations."
+            "The status was edited, or the runner judges by other rules."
+            "Report what the judge of this suite computes."
+        ReasonDiffers "reason-differs"
+            "A reason does not follow from the suite and the observations."
+            "The reason was edited, or the runner judges by other rules."
+            "Report what the judge of this suite computes."
+        ObservationMissing "observation-missing"
+            "An observation is missing that the suite calls for."
+            "It was removed, or the runner stopped early without saying so."
+            "Report every observation up to the phase that decided."
+        ObservationExtra "observation-extra"
+            "There is an observation that the suite does not call for."
+            "It was added, or the assertion went on after it was decided."
+            "Report no more than the suite calls for."
+        ObservationMalformed "observation-malformed"
+            "An observation's numbers contradict each other or the suite."
+            "It was edited by hand."
+            "Report the counts as they were made."
+        PolicySandbox "policy-sandbox"
+            "The result comes from the sandbox, not from a mesh."
+            "The sandbox is for trying the tools."
+            "Run against a cluster, or allow the sandbox with --allow-sandbox."
+        PolicyDraft "policy-draft"
+            "The suite is a draft, which may still change."
+            "The runner was built between two releases of the suite."
+            "Run a released suite, or allow drafts with --allow-draft."
+        PolicyTrial "policy-trial"
+            "The run's purpose is trial, and trials are not published."
+            "The run was started without --purpose official."
+            "Run again with --purpose official."
+        PolicyPartial "policy-partial"
+            "The run left out assertions by filter, and partial runs are not published."
+            "It was started with --run or --skip."
+            "Run the whole suite."
+        PolicyInterrupted "policy-interrupted"
+            "The run was interrupted, and incomplete runs are not published."
+            "A signal ended it early."
+            "Run again to the end."
+        PolicyError "policy-error"
+            "An assertion ended in an error of the harness, and such runs are not published."
+            "Kubernetes, exec or the agent failed during the run."
+            "Mend the cause that the assertion's reason names, and run again."
+        PolicyOverride "policy-override"
+            "The run departed from the suite, and such runs are not published."
+            "It was started with another limit than the suite's."
+            "Run with the suite's own settings."
+        PolicyFuture "policy-future"
+            "The result says that it was finished in the future."
+            "The runner's clock is wrong, or this machine's is."
+            "Set the clocks and run again."
+        PolicyAge "policy-age"
+            "The result is older than --max-age allows."
+            "It was signed too long ago by its own clock."
+            "Run again, or allow a greater age."
+    }
+
+    Unmet {
+        RequirementUnmet "requirement-unmet"
+            "The bundle is accepted, but a --require is not met."
+            "The mesh's capability or compliance is lower than asked for."
+            "See the statuses that decide the API."
+    }
+
+    Usage {
+        FileUnreadable "file-unreadable"
+            "A file could not be read."
+            "It does not exist, or this user may not read it."
+            "Check the path and its permissions."
+        FileExists "file-exists"
+            "A file to be written exists already, and nothing was overwritten."
+            "The command was run before."
+            "Choose another name, or move the file away."
+        FileUnwritable "file-unwritable"
+            "A file could not be written."
+            "The folder does not exist, is read-only or full."
+            "Check the path, its permissions and the free space."
+        RequirementSyntax "requirement-syntax"
+            "A requirement is not API=full, API=partial or API=compliant."
+            "The API is misspelt, or capability and compliance are mixed up."
+            "Write for example --require split=full --require access=compliant."
+        KeyNameTaken "key-name-taken"
+            "The keyring already has a key of that name."
+            "Names are taken from file names unless --name is given."
+            "Give another name with --name."
+        KeyPresent "key-present"
+            "The keyring already has that public key; one key holds one role."
+            "The key was added before, perhaps under another name."
+            "Use a key of its own for every role."
+        KeyWeak "key-weak"
+            "The public key is weak: signatures can be made for it without a private key."
+            "It is one of the few points of small order on the curve."
+            "Generate a key with `smi-keys generate`."
+        KeyNotInRing "key-not-in-ring"
+            "The keyring has no such key."
+            "The name or key id is misspelt."
+            "List the keys with `smi-keys keyring show`."
+        KeyRevokedAlready "key-revoked-already"
+            "The key is revoked already."
+            "It was revoked in an earlier version of the keyring."
+            "Nothing to do."
+        RoleMesh "role-mesh"
+            "A vendor's key needs a mesh, and only a vendor's key has one."
+            "The mesh is missing, or was given with another role."
+            "Give --mesh SLUG with --role vendor, and leave it out with any other role."
+        RolePublish "role-publish"
+            "A vendor's key says how its results are published, and only a vendor's key does."
+            "The choice is missing, or was given with another role."
+            "Give --after-review with --role vendor only."
+        VersionNotTestable "version-not-testable"
+            "An API cannot be tested in the version that was asked for."
+            "The cluster does not serve it, or this runner has no dialect for it."
+            "Leave out --api-version to test the newest version that both sides know."
+        KeyNeeded "key-needed"
+            "A bundle is signed, and there is no key to sign it with."
+            "The option --out was given without --key."
+            "Give --key, or leave out --out to look at the report only."
+        CodeUnknown "code-unknown"
+            "There is no such code."
+            "It is misspelt, or belongs to a newer release."
+            "List the codes with `smi-runner explain`."
+        SuiteInvalid "suite-invalid"
+            "The file is not a suite, or contradicts itself."
+            "It was edited by hand."
+            "Mend the places that are listed."
+    }
+
+    Usage {
+        AgentAbsent "agent-absent"
+            "The workload binary could not be read."
+            "It is not beside smi-runner, or the path is wrong."
+            "Name a static smi-agent binary with --agent."
+        AgentBinary "agent-binary"
+            "The file is not a workload binary that runs from an empty image."
+            "It was built without static linking, or for another system."
+            "Build it with RUSTFLAGS='-C target-feature=+crt-static' cargo build --release -p smi-agent --target x86_64-unknown-linux-gnu."
+    }
+
+    Selection {
+        NothingSelected "nothing-selected"
+            "No assertion of the suite matches --run and --skip."
+            "A pattern is misspelt; it must match the whole id."
+            "List the ids with `smi-runner list`, and use * for any text, such as 'smi.split.*'."
+    }
+
+    Environment {
+        KeyringInvalid "keyring-invalid"
+            "The keyring cannot be trusted as it stands."
+            "It is not the JSON of a keyring, or breaks one of its rules."
+            "Mend the place that is named, or fetch the keyring again."
+        KeyFileFormat "key-file-format"
+            "The file is not an Ed25519 key in PEM."
+            "It holds another kind of key, or a public key where a private one is needed, or the reverse."
+            "Make one with `smi-keys generate`, or with `openssl genpkey -algorithm ed25519`."
+        KeyFileEncryption "key-file-encryption"
+            "The private key is encrypted in a way that is not read here."
+            "An old tool encrypted it, or at a cost beyond all need."
+            "Encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in OLD -out NEW`."
+        KeyFilePermissions "key-file-permissions"
+            "Other users of this machine may read the private key."
+            "The file's mode is wider than 0600."
+            "Run chmod 600 on the file; if others may have read it, generate a new key."
+        PassphraseMissing "passphrase-missing"
+            "The private key is encrypted and there is no passphrase for it."
+            "There is no terminal to ask on."
+            "Give --passphrase-file, or set SMI_KEY_PASSPHRASE."
+        PassphraseWrong "passphrase-wrong"
+            "The passphrase does not open the private key."
+            "It is misspelt, or belongs to another key."
+            "Try again with the right passphrase."
+        PassphraseEmpty "passphrase-empty"
+            "The passphrase is empty, which would be no protection."
+            "The file or the variable that should hold it is empty."
+            "Choose a passphrase, or ask for --no-encrypt."
+        PassphraseTooLong "passphrase-too-long"
+            "The passphrase is longer than 1023 bytes, which openssl would not read."
+            "Another file was given by mistake."
+            "Give a file that holds the passphrase and nothing else."
+        PassphraseMismatch "passphrase-mismatch"
+            "The passphrase and its repetition differ."
+            "One of them is misspelt."
+            "Try again."
+        NoRandomness "no-randomness"
+            "The operating system gave no randomness."
+            "The machine is just starting, or is confined too narrowly."
+            "Try again later, or on another machine."
+    }
+}
+
+/// The text is no code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such code")]
+pub struct ParseCodeError;
+
+impl FromStr for Code {
+    type Err = ParseCodeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().find(|code| code.as_str() == text).copied().ok_or(ParseCodeError)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_distinct_and_kebab_case() {
+        let codes: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), Code::ALL.len());
+        for code in codes {
+            assert!(
+                code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_digit()),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_text_is_one_sentence() {
+        for code in Code::ALL {
+            for text in [code.sentence(), code.cause(), code.remedy()] {
+                assert!(text.ends_with('.') && text.starts_with(|c: char| c.is_uppercase()), "{code}: {text}");
+            }
+        }
+    }
+}

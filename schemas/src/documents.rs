@@ -1,0 +1,27 @@
+//! The JSON Schemas of the documents that others read and write, generated from the types.
+//!
+//! The files in `schemas/json/` are these; a test holds them equal.
+//!
+//! ```
+//! let names: Vec<_> = smi_schemas::documents::all().into_iter().map(|(name, _)| name).collect();
+//! assert_eq!(names, ["bundle.v0.3.json", "result.v1.json", "suite.v1.json"]);
+//! ```
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+use crate::{bundle, statement, suite};
+
+/// File name and JSON Schema (2020-12) of every document.
+pub fn all() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("bundle.v0.3.json", of::<bundle::File>()),
+        ("result.v1.json", of::<statement::Statement>()),
+        ("suite.v1.json", of::<suite::Suite>()),
+    ]
+}
+
+/// The schema of one type, in the settings that all documents share.
+pub fn of<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
+}

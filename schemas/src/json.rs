@@ -1,0 +1,203 @@
+//! The strict JSON reader that everything signed, submitted or configured goes through.
+//!
+//! `serde_json` keeps the last of two equal keys of a map and skips what a type does not name, duplicates included.
+//! Two readers that keep different ones disagree about what was signed, so [`parse`] walks the whole document once
+//! before it is given a type, and refuses: more bytes than the caller's limit, more than [`MAX_DEPTH`] levels, an
+//! object with the same key twice, and anything after the document.
+//!
+//! ```
+//! use smi_schemas::json::{self, JsonError};
+//!
+//! let twice = br#"{"status":"pass","status":"fail"}"#;
+//! assert_eq!(
+//!     json::parse::<serde_json::Value>(twice, 1024),
+//!     Err(JsonError::DuplicateKey { key: "status".into() }),
+//! );
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+
+/// Levels of objects and arrays in one document. A statement needs 10.
+pub const MAX_DEPTH: usize = 24;
+
+/// Why a document was not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// More bytes than the reader's limit; nothing was parsed.
+    #[error("{len} bytes where at most {max} are read")]
+    TooLarge {
+        /// Bytes given.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// Objects and arrays nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// An object names a key twice.
+    #[error("key {key:?} appears twice in one object")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// Not JSON, or cut off.
+    #[error("not JSON: {message}")]
+    Syntax {
+        /// What the parser met and where.
+        message: String,
+    },
+    /// JSON of another shape than the one expected.
+    #[error("{message}")]
+    Shape {
+        /// What was expected and where.
+        message: String,
+    },
+}
+
+/// Reads one JSON document of at most `max` bytes into `T`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, JsonError> {
+    if bytes.len() > max {
+        return Err(JsonError::TooLarge { len: bytes.len(), max });
+    }
+    check(bytes)?;
+    serde_json::from_slice(bytes).map_err(|error| JsonError::Shape { message: error.to_string() })
+}
+
+fn check(bytes: &[u8]) -> Result<(), JsonError> {
+    let mut violation = None;
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let walked = Walk { depth: 0, violation: &mut violation }.deserialize(&mut reader).and_then(|()| reader.end());
+    match (violation, walked) {
+        (Some(violation), _) => Err(violation),
+        (None, Err(error)) => Err(JsonError::Syntax { message: error.to_string() }),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// Visits a value without keeping it. The first violation is left in `violation` and ends the walk.
+struct Walk<'a> {
+    depth: usize,
+    violation: &'a mut Option<JsonError>,
+}
+
+impl Walk<'_> {
+    fn deeper<E: serde::de::Error>(&mut self) -> Result<Walk<'_>, E> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.stop(JsonError::TooDeep));
+        }
+        Ok(Walk { depth: self.depth + 1, violation: self.violation })
+    }
+
+    fn stop<E: serde::de::Error>(&mut self, violation: JsonError) -> E {
+        let error = E::custom(&violation);
+        *self.violation = Some(violation);
+        error
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self.deeper()?)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        let mut keys = BTreeSet::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            if keys.contains(&key) {
+                return Err(self.stop(JsonError::DuplicateKey { key }));
+            }
+            keys.insert(key);
+            fields.next_value_seed(self.deeper()?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn depth_is_counted_at_its_edge() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse::<Value>(nested(MAX_DEPTH).as_bytes(), 1024).is_ok());
+        assert_eq!(parse::<Value>(nested(MAX_DEPTH + 1).as_bytes(), 1024), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn duplicates_are_found_where_a_type_would_not_look() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Named {}
+        let hidden = br#"{"ignored":[{"a":1,"b":2,"a":3}]}"#;
+        assert_eq!(parse::<Named>(hidden, 64), Err(JsonError::DuplicateKey { key: "a".into() }));
+    }
+
+    #[test]
+    fn an_escaped_key_is_the_same_key() {
+        let escaped = br#"{"a":1,"\u0061":2}"#;
+        assert_eq!(parse::<Value>(escaped, 64), Err(JsonError::DuplicateKey { key: "a".into() }));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let whole = br#"{"a":[1,{"b":"c"}],"d":null}"#;
+        assert!(parse::<Value>(whole, 64).is_ok());
+        for end in 0..whole.len() {
+            assert!(parse::<Value>(&whole[..end], 64).is_err(), "accepted {end} bytes");
+        }
+    }
+
+    #[test]
+    fn the_size_limit_is_exact() {
+        assert!(parse::<Value>(b"[1]", 3).is_ok());
+        assert_eq!(parse::<Value>(b"[1]", 2), Err(JsonError::TooLarge { len: 3, max: 2 }));
+    }
+
+    #[test]
+    fn nothing_follows_the_document() {
+        assert!(matches!(parse::<Value>(b"{} {}", 64), Err(JsonError::Syntax { .. })));
+    }
+}

@@ -1,0 +1,28 @@
+//! Shapes, bytes, digests and codes of SMI Conformance: everything that is signed, stored or served, and the suite.
+//!
+//! Read it in the order in which a result comes to be:
+//!
+//! - [`suite`]: what a mesh must do, and [`smi`]: the resources it is asked with
+//! - [`report`]: what was seen and what follows from it
+//! - [`statement`]: the report bound to everything it depends on
+//! - [`bundle`]: the statement's bytes, signed, as a file
+//!
+//! and beside them [`codes`], the one registry of what can be said of any of these; [`names`], [`Digest`] and
+//! [`Timestamp`], the words they are made of; [`json`], the one reader; and [`documents`], their JSON Schemas.
+//!
+//! There are no keys here, no I/O, no async, no clock.
+
+pub mod bundle;
+pub mod codes;
+pub mod digest;
+pub mod documents;
+pub mod json;
+pub mod names;
+pub mod report;
+pub mod smi;
+pub mod statement;
+pub mod suite;
+pub mod time;
+
+pub use digest::Digest;
+pub use time::Timestamp;

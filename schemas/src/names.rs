@@ -1,0 +1,198 @@
+//! Names that travel into terminals, pages, feeds and file names.
+//!
+//! Each has a narrow character set and a length, checked when it is read, so that nothing downstream has to ask what
+//! a name may contain.
+//!
+//! ```
+//! use smi_schemas::names::{AssertionId, Slug};
+//!
+//! assert!("traefik-mesh".parse::<Slug>().is_ok());
+//! assert!("../etc".parse::<Slug>().is_err());
+//! assert_eq!("smi.access.default-deny".parse::<AssertionId>().unwrap().tail(), "default-deny");
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use wildmatch::WildMatch;
+
+/// The text does not have the form of the name it was read as.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {rule}")]
+pub struct NameError {
+    /// What was expected, such as `slug`.
+    pub kind: &'static str,
+    /// What such a name looks like.
+    pub rule: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $pattern:literal, $rule:literal, $accepts:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(#[schemars(with = "String", regex(pattern = $pattern))] String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let accepts: fn(&str) -> bool = $accepts;
+                if accepts(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(NameError { kind: $kind, rule: $rule })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// A mesh, a key or a Kubernetes object: a DNS label.
+    Slug,
+    "slug",
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    "1 to 63 of a-z, 0-9 and -, with no - at either end",
+    |text| is_label(text)
+);
+
+name!(
+    /// A version as its owner writes it: of a mesh, of the suite, of Kubernetes.
+    Version,
+    "version",
+    r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$",
+    "1 to 64 of A-Z, a-z, 0-9 and . + _ -, beginning with a letter or digit",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.as_bytes()[0].is_ascii_alphanumeric()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+_-".contains(&byte))
+    }
+);
+
+name!(
+    /// An assertion: `smi.AREA.NAME`.
+    AssertionId,
+    "assertion id",
+    r"^smi\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    "smi.AREA.NAME, where AREA and NAME are 1 to 63 of a-z, 0-9 and -",
+    |text| {
+        let mut parts = text.split('.');
+        parts.next() == Some("smi")
+            && parts.next().is_some_and(is_label)
+            && parts.next().is_some_and(is_label)
+            && parts.next().is_none()
+    }
+);
+
+name!(
+    /// 128 random bits as 32 hexadecimal digits. It names a run and everything the run makes.
+    RunId,
+    "run id",
+    r"^[0-9a-f]{32}$",
+    "32 lower-case hexadecimal digits",
+    |text| text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+);
+
+name!(
+    /// A pattern for assertion ids: `*` stands for any text, `?` for one character.
+    Glob,
+    "pattern",
+    r"^[a-z0-9.*?-]{1,128}$",
+    "1 to 128 of a-z, 0-9, ., -, * and ?",
+    |text| {
+        (1..=128).contains(&text.len())
+            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || b".-*?".contains(&byte))
+    }
+);
+
+impl Glob {
+    /// Whether the whole of `text` matches.
+    pub fn matches(&self, text: &str) -> bool {
+        WildMatch::new(&self.0).matches(text)
+    }
+}
+
+impl AssertionId {
+    /// The last part, which is unique within its area.
+    pub fn tail(&self) -> &str {
+        self.0.rsplit('.').next().unwrap_or_default()
+    }
+}
+
+impl RunId {
+    /// The id for `bits` of randomness.
+    pub fn new(bits: [u8; 16]) -> Self {
+        Self(crate::digest::hex(&bits))
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_dns_labels() {
+        let longest = "a".repeat(63);
+        for accepted in ["a", "0", "traefik-mesh", longest.as_str()] {
+            assert!(accepted.parse::<Slug>().is_ok(), "{accepted}");
+        }
+        let too_long = "a".repeat(64);
+        for refused in ["", "-a", "a-", "A", "a.b", "a_b", "a\u{202e}b", "a b", too_long.as_str()] {
+            assert!(refused.parse::<Slug>().is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn versions_hold_no_markup() {
+        for accepted in ["1.4.8", "v1.34.9+k3s1", "1.0.0-draft", "2023_06"] {
+            assert!(accepted.parse::<Version>().is_ok(), "{accepted}");
+        }
+        for refused in ["", ".1", "1 2", "<b>", "1\n2", "é"] {
+            assert!(refused.parse::<Version>().is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn assertion_ids_have_three_parts() {
+        for refused in ["smi.access", "smi.access.a.b", "smi..a", "osm.access.a", "smi.Access.a", ""] {
+            assert!(refused.parse::<AssertionId>().is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,522 @@
+//! A suite: what a mesh must do, as data.
+//!
+//! An *assertion* is a record. Its *phases* apply, update or delete SMI resources and then state what must be seen,
+//! as *cells*: one workload calls one destination, and the request is allowed, denied, answered by one workload only,
+//! spread over several, or shared in proportions. The vocabulary is closed: no loops, no conditions, no expressions.
+//!
+//! Cells come in two kinds. An **expectation** is the assertion itself; unmet at the limit it is a `fail`. A
+//! **control** shows that a verdict would mean something: unmet at the limit the assertion is `inconclusive`. The
+//! shape's **health** cells are controls of every phase; they never cross the mesh's policy, so that a dead workload
+//! or a broken cluster network cannot be blamed on the mesh.
+//!
+//! A phase with an expectation is held for [`Pace::hold`] rounds, one with controls only for [`Pace::gate`] rounds.
+//! In a round, `allow` and `deny` are one request, `only` and `spread` are [`Pace::poll`] requests. `shares` are not
+//! probed in rounds: after the hold, a batch is drawn until `n` requests are answered, and a batch outside its bounds
+//! is drawn once more.
+//!
+//! Paths begin with the last part of the assertion's id wherever a grant is at stake, so that what one assertion
+//! leaves behind cannot answer for the next.
+//!
+//! Worked example, a suite of one assertion:
+//!
+//! ```
+//! use smi_schemas::suite::Suite;
+//!
+//! let text = br#"{
+//!   "version": "0.1.0-draft",
+//!   "rules": {"window": "window/1", "deny": "deny/1", "shares": "shares/1"},
+//!   "pace": {"limitMs": 60000, "hold": 20, "gate": 5, "settle": 4, "poll": 10},
+//!   "shapes": [{
+//!     "name": "pair",
+//!     "workloads": [
+//!       {"name": "client", "serviceAccount": "client", "labels": {"app": "client"}},
+//!       {"name": "server", "serviceAccount": "server", "labels": {"app": "server"}}
+//!     ],
+//!     "services": [{"name": "server", "selector": {"app": "server"}, "port": 8080, "targetPort": 8080}],
+//!     "health": [{"from": "server", "to": "server", "via": "loopback", "path": "/health", "expect": "allow"}]
+//!   }],
+//!   "assertions": [{
+//!     "id": "smi.access.default-deny",
+//!     "title": "Nothing is allowed by default",
+//!     "requirement": "While no TrafficTarget exists, every request between workloads of the mesh must be denied.",
+//!     "spec": "Traffic Access Control, Specification",
+//!     "api": "access", "class": "behaviour", "level": "core", "shape": "pair",
+//!     "versions": {"access": ["v1alpha3"], "specs": ["v1alpha4"]},
+//!     "phases": [
+//!       {"expect": [{"from": "client", "to": "server", "path": "/default-deny/a", "expect": "deny"}]},
+//!       {"actions": [
+//!          {"apply": {"kind": "HTTPRouteGroup", "name": "all",
+//!                     "matches": [{"name": "all", "pathRegex": "/default-deny/.*"}]}},
+//!          {"apply": {"kind": "TrafficTarget", "name": "client-server",
+//!                     "destination": {"serviceAccount": "server"}, "sources": [{"serviceAccount": "client"}],
+//!                     "rules": [{"kind": "HTTPRouteGroup", "name": "all"}]}}],
+//!        "controls": [{"from": "client", "to": "server", "path": "/default-deny/a", "expect": "allow"}]}
+//!     ]
+//!   }]
+//! }"#;
+//! let (suite, digest) = Suite::read(text).unwrap();
+//! assert!(suite.is_draft());
+//! assert_eq!(digest, smi_schemas::Digest::of(text), "a suite's digest is that of its bytes");
+//! ```
+
+mod check;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::json::{self, JsonError};
+use crate::names::{AssertionId, Slug, Version};
+use crate::smi::{Api, ApiVersion, Kind, Method, Namespace, Resource, ServiceAccount};
+
+pub use check::{Fault, Place};
+
+/// Bytes of a suite file. The draft has about 40 KiB.
+pub const MAX_SUITE_BYTES: usize = 1024 * 1024;
+
+/// A suite, checked: every name it uses exists and no expectation lacks its control.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Suite {
+    /// Its version. One that ends in `-draft` may still change and is not published.
+    pub version: Version,
+    /// The judging rules it was written for.
+    pub rules: Rules,
+    /// How long and how often.
+    pub pace: Pace,
+    /// The workloads that assertions run among.
+    pub shapes: Vec<Shape>,
+    /// The assertions, in the order of every report.
+    pub assertions: Vec<Assertion>,
+}
+
+/// Judging rules by number. The code behind a number never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rules {
+    /// How rounds become met or unmet.
+    pub window: WindowRule,
+    /// What counts as denied.
+    pub deny: DenyRule,
+    /// How batches become met or unmet.
+    pub shares: SharesRule,
+}
+
+/// Rules for rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WindowRule {
+    /// Converge, then hold.
+    #[serde(rename = "window/1")]
+    Window1,
+}
+
+/// Rules for denials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DenyRule {
+    /// Not logged and not answered; a name that does not resolve is no denial.
+    #[serde(rename = "deny/1")]
+    Deny1,
+}
+
+/// Rules for shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SharesRule {
+    /// One batch within its bounds is enough, two outside fail.
+    #[serde(rename = "shares/1")]
+    Shares1,
+}
+
+/// How long and how often a target probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pace {
+    /// How long a mesh may take until the cells of a phase agree.
+    pub limit_ms: u64,
+    /// Consecutive agreeing rounds that a phase with expectations needs.
+    pub hold: u32,
+    /// The same for a phase with controls only.
+    pub gate: u32,
+    /// Agreeing rounds before the hold, which are not counted.
+    pub settle: u32,
+    /// Requests of an `only` or `spread` cell in one round.
+    pub poll: u32,
+}
+
+/// Workloads and Services that assertions run among.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Shape {
+    /// Its name.
+    pub name: Slug,
+    /// One pod each.
+    pub workloads: Vec<Workload>,
+    /// Services, in the main namespace.
+    pub services: Vec<Service>,
+    /// Controls of every phase.
+    pub health: Vec<Cell>,
+}
+
+/// A pod that calls and answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Workload {
+    /// Its name, which its answers carry.
+    pub name: Slug,
+    /// Where it lives.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub namespace: Namespace,
+    /// Its identity.
+    pub service_account: Slug,
+    /// Labels that Services select by.
+    pub labels: BTreeMap<Slug, Slug>,
+    /// Kept out of the mesh: no sidecar, and it calls and is called by plain Kubernetes names.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub outside: bool,
+}
+
+/// A Service with one port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Service {
+    /// Its name.
+    pub name: Slug,
+    /// Labels of its workloads.
+    pub selector: BTreeMap<Slug, Slug>,
+    /// The port that clients call.
+    pub port: u16,
+    /// The port that its workloads listen on.
+    pub target_port: u16,
+}
+
+/// One thing a mesh must do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Assertion {
+    /// Its id.
+    pub id: AssertionId,
+    /// A few words.
+    pub title: String,
+    /// The requirement, in one sentence.
+    pub requirement: String,
+    /// Section of the SMI text.
+    pub spec: String,
+    /// The API whose capability and compliance it decides.
+    pub api: Api,
+    /// Presence of an API, or behaviour of a mesh.
+    pub class: Class,
+    /// Its weight.
+    pub level: Level,
+    /// The workloads it needs; presence needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Slug>,
+    /// Every API it uses, with the versions in which it makes sense.
+    pub versions: BTreeMap<Api, BTreeSet<ApiVersion>>,
+    /// What is done and what must be seen.
+    pub phases: Vec<Phase>,
+}
+
+/// What an assertion is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// An API is there. True on any cluster with the CRDs.
+    Presence,
+    /// A mesh acts. Never true without a mesh.
+    Behaviour,
+}
+
+/// How much an assertion weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Scored, and decides whether an API is there at all.
+    Core,
+    /// Scored.
+    Extended,
+    /// Recorded, never scored.
+    Informative,
+}
+
+/// What is done, and what must then be seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Phase {
+    /// Done first, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    /// Without these nothing follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Cell>,
+    /// The assertion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<Cell>,
+}
+
+/// Something done to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Create a resource.
+    Apply(Resource),
+    /// Create a resource that Kubernetes may refuse; a refusal meets the assertion.
+    ApplyOrRefuse(Resource),
+    /// Replace a resource that exists.
+    Update(Resource),
+    /// Delete a resource.
+    Delete(Reference),
+    /// Let workloads reach others by whatever this mesh needs.
+    Open(Open),
+    /// Ask which versions of a kind are served.
+    Discover(Kind),
+    /// Write a resource with every field and read it back.
+    RoundTrip(Resource),
+}
+
+/// A resource by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reference {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Slug,
+}
+
+/// Who must reach whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Open {
+    /// Callers.
+    pub from: Vec<ServiceAccount>,
+    /// Those called.
+    pub to: ServiceAccount,
+}
+
+/// One call and what must come of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cell {
+    /// The workload that calls.
+    pub from: Slug,
+    /// What it calls: a Service, or a workload when `via` says so.
+    pub to: Slug,
+    /// By which road.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub via: Via,
+    /// Method, never `*`.
+    #[serde(default = "get", skip_serializing_if = "is_get")]
+    pub method: Method,
+    /// Request target, sent byte for byte.
+    pub path: String,
+    /// Headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// What must come of it.
+    pub expect: Expect,
+}
+
+/// The road to a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// The Service, by the name this mesh listens to.
+    #[default]
+    Service,
+    /// The workload's own address.
+    Pod,
+    /// The caller itself, inside its own pod.
+    Loopback,
+}
+
+/// What must come of a cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Expect {
+    /// The destination answers.
+    Allow,
+    /// It neither answers nor sees the request.
+    Deny,
+    /// This workload answers every request.
+    Only(Slug),
+    /// These workloads answer, each of them, and nobody else.
+    Spread(BTreeSet<Slug>),
+    /// These workloads answer in these proportions.
+    Shares(Shares),
+}
+
+/// A sample and its bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Shares {
+    /// Answered requests in a batch.
+    pub n: u32,
+    /// Answers of each workload; a workload that is not named must not answer.
+    pub bounds: Vec<Bound>,
+}
+
+/// How many answers one workload may give.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bound {
+    /// The workload.
+    pub workload: Slug,
+    /// At least.
+    pub lo: u32,
+    /// At most.
+    pub hi: u32,
+}
+
+/// Why a suite was not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SuiteError {
+    /// Not the JSON of a suite.
+    #[error("not a suite: {0}")]
+    Json(#[from] JsonError),
+    /// A suite that contradicts itself, with every place where it does.
+    #[error("{}", check::listed(.0))]
+    Faults(Vec<(Place, Fault)>),
+}
+
+/// The suites this build carries, as released bytes.
+pub const BUILTIN: [&[u8]; 1] = [include_bytes!("../suites/v1.0.0-draft.json")];
+
+impl Suite {
+    /// Reads a suite and its digest from the bytes of its file, and checks it.
+    pub fn read(bytes: &[u8]) -> Result<(Self, Digest), SuiteError> {
+        let suite: Self = json::parse(bytes, MAX_SUITE_BYTES)?;
+        let faults = check::check(&suite);
+        if faults.is_empty() { Ok((suite, Digest::of(bytes))) } else { Err(SuiteError::Faults(faults)) }
+    }
+
+    /// Whether it may still change.
+    pub fn is_draft(&self) -> bool {
+        self.version.as_str().ends_with("-draft")
+    }
+
+    /// The shape of that name.
+    pub fn shape(&self, name: &Slug) -> Option<&Shape> {
+        self.shapes.iter().find(|shape| shape.name == *name)
+    }
+}
+
+impl Shape {
+    /// The workload of that name.
+    pub fn workload(&self, name: &Slug) -> Option<&Workload> {
+        self.workloads.iter().find(|workload| workload.name == *name)
+    }
+
+    /// The Service of that name.
+    pub fn service(&self, name: &Slug) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == *name)
+    }
+
+    /// The workloads that may answer a cell.
+    pub fn destinations<'a>(&'a self, cell: &'a Cell) -> BTreeSet<&'a Slug> {
+        match cell.via {
+            Via::Pod | Via::Loopback => BTreeSet::from([&cell.to]),
+            Via::Service => {
+                let services = self.service(&cell.to).into_iter();
+                services.flat_map(|service| self.selected(service)).map(|workload| &workload.name).collect()
+            }
+        }
+    }
+
+    /// The workloads behind a Service.
+    pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Workload> {
+        let reachable = |workload: &&Workload| workload.namespace == Namespace::Main && service.selects(workload);
+        self.workloads.iter().filter(reachable)
+    }
+}
+
+impl Service {
+    /// Whether the workload's labels carry the whole selector.
+    pub fn selects(&self, workload: &Workload) -> bool {
+        self.selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value))
+    }
+}
+
+impl Phase {
+    /// The cells probed in rounds, in the order in which they are reported: health, controls, expectations.
+    pub fn rounds<'a>(&'a self, shape: &'a Shape) -> impl Iterator<Item = (Role, &'a Cell)> {
+        self.cells(shape).filter(|(_, cell)| !matches!(cell.expect, Expect::Shares(_)))
+    }
+
+    /// The cells drawn in batches, in the order in which they are reported.
+    pub fn samples<'a>(&'a self, shape: &'a Shape) -> impl Iterator<Item = (Role, &'a Cell, &'a Shares)> {
+        self.cells(shape).filter_map(|(role, cell)| match &cell.expect {
+            Expect::Shares(shares) => Some((role, cell, shares)),
+            Expect::Allow | Expect::Deny | Expect::Only(_) | Expect::Spread(_) => None,
+        })
+    }
+
+    /// Whether anything is probed.
+    pub fn probes(&self) -> bool {
+        !self.controls.is_empty() || !self.expect.is_empty()
+    }
+
+    fn cells<'a>(&'a self, shape: &'a Shape) -> impl Iterator<Item = (Role, &'a Cell)> {
+        let controls = shape.health.iter().chain(&self.controls).map(|cell| (Role::Control, cell));
+        controls.chain(self.expect.iter().map(|cell| (Role::Expectation, cell)))
+    }
+}
+
+/// What an unmet cell means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing follows.
+    Control,
+    /// The mesh failed.
+    Expectation,
+}
+
+impl Action {
+    /// The resource it writes, if it writes one.
+    pub fn resource(&self) -> Option<&Resource> {
+        match self {
+            Self::Apply(resource)
+            | Self::ApplyOrRefuse(resource)
+            | Self::Update(resource)
+            | Self::RoundTrip(resource) => Some(resource),
+            Self::Delete(_) | Self::Open(_) | Self::Discover(_) => None,
+        }
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        match self {
+            Self::Delete(reference) => vec![reference.kind],
+            Self::Discover(kind) => vec![*kind],
+            Self::RoundTrip(resource) => vec![resource.kind()],
+            Self::Apply(resource) | Self::ApplyOrRefuse(resource) | Self::Update(resource) => resource.kinds(),
+            Self::Open(_) => Vec::new(),
+        }
+    }
+}
+
+impl Assertion {
+    /// The APIs whose kinds it writes, deletes or asks for.
+    pub fn uses(&self) -> BTreeSet<Api> {
+        let actions = self.phases.iter().flat_map(|phase| &phase.actions);
+        actions.flat_map(Action::kinds).map(Kind::api).chain([self.api]).collect()
+    }
+}
+
+impl Level {
+    /// Whether capability and compliance take it into account.
+    pub fn is_scored(self) -> bool {
+        self != Self::Informative
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn get() -> Method {
+    Method::Get
+}
+
+fn is_get(method: &Method) -> bool {
+    *method == Method::Get
+}
