@@ -1,0 +1,129 @@
+//! What a command has to say, and how it ends: data on standard output, everything else on standard error, and the
+//! exit code in words as the last line of a command that fails.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use anstyle::{AnsiColor, Style};
+use smi_keys::NoRandomness;
+use smi_keys::files::FileError;
+use smi_keys::key_file::{CreateError, ReadError};
+use smi_keys::keyring::{ChangeError, KeyringError};
+use smi_keys::passphrase::PassphraseError;
+use smi_schemas::codes::{Code, Exit};
+
+/// What a command that succeeds has to say.
+pub(crate) struct Outcome {
+    /// For programs: standard output.
+    pub(crate) data: String,
+    /// For people: standard error.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The arguments are wrong, or ask for help.
+    #[error(transparent)]
+    Arguments(clap::Error),
+    #[error("{0}")]
+    NoRandomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    #[error(transparent)]
+    ReadKey(#[from] ReadError),
+    #[error(transparent)]
+    CreateKey(#[from] CreateError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{}: {cause}", path.display())]
+    Keyring { path: PathBuf, cause: KeyringError },
+    #[error("{}: {cause}", path.display())]
+    Change { path: PathBuf, cause: ChangeError },
+    #[error("standard output: {0}")]
+    Output(io::Error),
+}
+
+impl Error {
+    /// The code for this error. Wrong arguments have none: clap says what is wrong with them.
+    fn code(&self) -> Option<Code> {
+        match self {
+            Self::Arguments(_) => None,
+            Self::NoRandomness(_) => Some(Code::NoRandomness),
+            Self::Passphrase(error) => Some(error.code()),
+            Self::ReadKey(error) => Some(error.code()),
+            Self::CreateKey(error) => Some(error.code()),
+            Self::File(error) => Some(error.code()),
+            Self::Keyring { cause, .. } => Some(cause.code()),
+            Self::Change { cause, .. } => Some(cause.code()),
+            Self::Output(_) => Some(Code::FileUnwritable),
+        }
+    }
+}
+
+/// Says how a command ended. Nothing is left to be done where even that cannot be said.
+pub(crate) fn report(outcome: Result<Outcome, Error>) -> Exit {
+    match outcome.and_then(|outcome| print(&outcome)) {
+        Ok(()) => Exit::Success,
+        Err(Error::Arguments(error)) if error.exit_code() == 0 => {
+            let _ = error.print();
+            Exit::Success
+        }
+        Err(error) => {
+            let exit = error.code().map_or(Exit::Usage, |code| code.class().exit());
+            let _ = explain(&error, exit);
+            exit
+        }
+    }
+}
+
+fn print(outcome: &Outcome) -> Result<(), Error> {
+    let mut stderr = anstream::stderr().lock();
+    for note in &outcome.notes {
+        let _ = writeln!(stderr, "{}", printable(note));
+    }
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(outcome.data.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::Output),
+    }
+}
+
+fn explain(error: &Error, exit: Exit) -> io::Result<()> {
+    const ERROR: Style = AnsiColor::Red.on_default().bold();
+    const BOLD: Style = Style::new().bold();
+    let mut stderr = anstream::stderr().lock();
+    if let Error::Arguments(error) = error {
+        error.print()?;
+    }
+    if let Some(code) = error.code() {
+        writeln!(stderr, "{ERROR}error[{code}]{ERROR:#}{BOLD}: {}{BOLD:#}", code.sentence())?;
+        writeln!(stderr, "  {}", printable(&error.to_string()))?;
+        writeln!(stderr, "{BOLD}remedy:{BOLD:#} {}", code.remedy())?;
+    }
+    writeln!(stderr, "exit {}: {}", exit.number(), exit.words())
+}
+
+/// The text without characters that a terminal acts upon: file names and keyrings come from others.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_moves_no_cursor() {
+        assert_eq!(printable("it's C:\\é \"x\""), "it's C:\\é \"x\"");
+        assert_eq!(printable("a\u{1b}[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
+    }
+}
