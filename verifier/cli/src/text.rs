@@ -1,0 +1,126 @@
+//! The verdict as people read it.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use smi_schemas::codes::Exit;
+use smi_schemas::report::Status;
+use smi_verifier::capability::ApiSummary;
+use smi_verifier::verdict::{Accepted, Explained, Verdict};
+use smi_verifier::{Outcome, Stage};
+
+use crate::verify::VerifyError;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const OPEN: Style = AnsiColor::Yellow.on_default();
+
+/// Facts first, then the checks, then what the result says, then the end in words.
+pub(crate) fn verdict(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
+    if let Some(result) = &verdict.result {
+        facts(out, result)?;
+    }
+    writeln!(out, "keyring   version {}, {}", verdict.keyring.version, verdict.keyring.digest)?;
+    writeln!(out)?;
+    checks(out, verdict)?;
+    if let Some(result) = &verdict.result {
+        writeln!(out)?;
+        writeln!(out, "{}", ApiSummary::HEADER)?;
+        for api in &result.apis {
+            writeln!(out, "{api}")?;
+        }
+        exceptions(out, result)?;
+        withheld(out, result)?;
+    }
+    for requirement in &verdict.requirements {
+        let (style, word) = if requirement.met { (GOOD, "met") } else { (BAD, "unmet") };
+        writeln!(out, "{style}{word:<8}{style:#}  --require {}", requirement.requirement)?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{}", if verdict.accepted { "The bundle is accepted." } else { "The bundle is refused." })?;
+    writeln!(out, "exit {}: {}", verdict.exit.code, verdict.exit.words)
+}
+
+fn facts(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
+    let version = result.mesh_version.as_ref().map_or("of unknown version", |version| version.as_str());
+    let enforcing = match result.enforcing {
+        smi_schemas::statement::Enforcing::On => "enforcing",
+        smi_schemas::statement::Enforcing::Off => "not enforcing",
+        smi_schemas::statement::Enforcing::Unknown => "enforcing or not is unknown",
+    };
+    let purpose = match result.purpose {
+        smi_schemas::statement::Purpose::Official => "official",
+        smi_schemas::statement::Purpose::Trial => "trial",
+    };
+    writeln!(out, "result    {}", result.payload)?;
+    writeln!(out, "signer    {}, key {}", result.signer, result.key_id)?;
+    writeln!(out, "mesh      {} {version}, {enforcing}", result.mesh)?;
+    writeln!(out, "target    {}", result.target)?;
+    writeln!(out, "suite     {}, {}", result.suite.version, result.suite.digest)?;
+    writeln!(out, "run       {}, {purpose}", result.run)?;
+    writeln!(out, "claimed   from {} to {}", result.started_at, result.finished_at)
+}
+
+fn checks(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
+    for check in &verdict.checks {
+        let (style, word) = match check.outcome {
+            Outcome::Pass => (GOOD, "pass"),
+            Outcome::Fail => (BAD, "fail"),
+            Outcome::Unknown => (OPEN, "unknown"),
+        };
+        let note = match (check.stage, check.outcome) {
+            (Stage::Receipt, Outcome::Unknown) if verdict.accepted => {
+                "whether and when this was published is not known"
+            }
+            _ => "",
+        };
+        writeln!(out, "{}", format!("{style}{word:<8}{style:#}  {:<10}  {note}", check.stage.as_str()).trim_end())?;
+        for finding in &check.findings {
+            explained(out, finding)?;
+        }
+    }
+    Ok(())
+}
+
+fn explained(out: &mut impl Write, finding: &Explained) -> io::Result<()> {
+    writeln!(out, "          {BAD}{}{BAD:#}  {}", finding.code, finding.detail)?;
+    writeln!(out, "          {} {}", finding.sentence, finding.remedy)
+}
+
+/// Every assertion that did not pass.
+fn exceptions(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
+    let mut lines = result.assertions.iter().filter(|line| line.status != Status::Pass).peekable();
+    if lines.peek().is_some() {
+        writeln!(out)?;
+    }
+    for line in lines {
+        let style = if line.status == Status::Fail { BAD } else { OPEN };
+        writeln!(out, "{style}{:<14}{style:#}  {}  ({})", line.status, line.id, line.reason)?;
+    }
+    Ok(())
+}
+
+fn withheld(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
+    if result.withheld.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(out, "A publisher would withhold it:")?;
+    for reason in &result.withheld {
+        writeln!(out, "  {OPEN}{}{OPEN:#}  {} {}", reason.code, reason.sentence, reason.remedy)?;
+    }
+    Ok(())
+}
+
+/// An error, its remedy and the exit code in words, on standard error.
+pub(crate) fn error(error: &VerifyError, exit: Exit) {
+    let mut err = anstream::stderr().lock();
+    // With standard error gone there is nobody left to tell.
+    let _ = match error.code() {
+        Some(code) => {
+            writeln!(err, "{BAD}error[{code}]{BAD:#}: {}\n  {error}\n  remedy: {}", code.sentence(), code.remedy())
+        }
+        None => writeln!(err, "{BAD}error{BAD:#}: {error}"),
+    };
+    let _ = writeln!(err, "exit {}: {}", exit.number(), exit.words());
+}

@@ -1,0 +1,158 @@
+//! The binary, with good and bad input, as a stranger would call it.
+
+#![allow(clippy::unwrap_used)] // a test stops where it fails
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn vectors(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name)
+}
+
+/// `verify BUNDLE` with the vectors' keyring and suite.
+fn verify(bundle: PathBuf, more: &[&str]) -> Output {
+    verify_with(bundle, vectors("keyring.json"), more)
+}
+
+fn verify_with(bundle: PathBuf, keyring: PathBuf, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
+    command.arg("verify").arg(bundle).arg("--keyring").arg(keyring).arg("--suite").arg(vectors("suite.json"));
+    command.args(more).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_sound_bundle_is_accepted_and_ends_in_words() {
+    let output = verify(vectors("sound.json"), &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.ends_with("The bundle is accepted.\nexit 0: success\n"), "{text}");
+    assert!(text.contains("unknown   receipt"), "what is not checked is said: {text}");
+    assert!(!text.contains('\u{1b}'), "no colours where no terminal is");
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn every_vector_is_refused_with_its_code() {
+    let index: serde_json::Value = serde_json::from_slice(&fs::read(vectors("vectors.json")).unwrap()).unwrap();
+    for vector in index.as_array().unwrap() {
+        let name = vector["name"].as_str().unwrap();
+        let code = vector["code"].as_str().unwrap();
+        let draft = vectors("suite-draft.json");
+        // Times are fixed in the vectors and run on outside them.
+        if ["policy-future"].contains(&code) {
+            continue;
+        }
+        let bundle = vectors("bundles").join(name);
+        let keyring = vectors(vector["keyring"].as_str().unwrap());
+        let more = ["--for-publication", "--suite", draft.to_str().unwrap()];
+        let age = ["--max-age", "1s"];
+        let more: Vec<&str> = if code == "policy-age" { more.into_iter().chain(age).collect() } else { more.into() };
+        let output = verify_with(bundle, keyring, &more);
+        if code == "keyring-invalid" {
+            assert_eq!(output.status.code(), Some(6), "{name}");
+            assert!(stderr(&output).contains("error[keyring-invalid]"), "{name}: {}", stderr(&output));
+        } else {
+            let text = stdout(&output);
+            assert_eq!(output.status.code(), Some(8), "{name}: {text}");
+            assert!(text.contains(code) && text.ends_with("exit 8: refused\n"), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn json_says_what_text_says() {
+    let output = verify(vectors("bundles/status-does-not-follow.json"), &["-o", "json"]);
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(8));
+    assert_eq!(verdict["accepted"], false);
+    assert_eq!(verdict["exit"]["code"], 8);
+    let outcomes: Vec<&str> =
+        verdict["checks"].as_array().unwrap().iter().map(|c| c["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["pass", "pass", "pass", "pass", "pass", "pass", "pass", "fail", "unknown", "unknown"]);
+    assert_eq!(verdict["checks"][7]["findings"][0]["code"], "status-differs");
+    assert!(verdict.get("result").is_none(), "nothing is repeated of a bundle that is not believed");
+}
+
+#[test]
+fn requirements_decide_the_exit_and_nothing_else() {
+    let output = verify(vectors("sound.json"), &["--require", "split=full", "--require", "access=compliant"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let output = verify(vectors("sound.json"), &["--require", "specs=full"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("The bundle is accepted.") && text.contains("unmet     --require specs=full"), "{text}");
+    let output = verify(vectors("sound.json"), &["--require", "mesh=full"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_withheld_is_accepted_unless_publication_is_asked_for() {
+    let trial = vectors("bundles/trial.json");
+    let output = verify(trial.clone(), &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("A publisher would withhold it:\n  policy-trial"), "{}", stdout(&output));
+    assert_eq!(verify(trial, &["--for-publication"]).status.code(), Some(8));
+}
+
+#[test]
+fn the_sandbox_and_drafts_are_admitted_only_when_asked() {
+    let sandbox = vectors("bundles/sandbox.json");
+    assert_eq!(verify(sandbox.clone(), &[]).status.code(), Some(8));
+    assert_eq!(verify(sandbox, &["--allow-sandbox"]).status.code(), Some(0));
+    let draft = vectors("suite-draft.json");
+    let known = ["--suite", draft.to_str().unwrap()];
+    assert_eq!(verify(vectors("bundles/draft.json"), &known).status.code(), Some(8));
+    assert_eq!(
+        verify(vectors("bundles/draft.json"), &[&known[..], &["--allow-draft"]].concat()).status.code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_bundle_may_come_from_standard_input() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
+    command.args(["verify", "-", "--keyring"]).arg(vectors("keyring.json")).arg("--suite").arg(vectors("suite.json"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&fs::read(vectors("sound.json")).unwrap()).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("absent.json");
+    let garbage = folder.path().join("garbage.json");
+    fs::write(&garbage, "{").unwrap();
+    let cases = [
+        (verify(absent.clone(), &[]), 2, "file-unreadable", &absent),
+        (verify(folder.path().to_owned(), &[]), 2, "file-unreadable", &folder.path().to_owned()),
+        (verify_with(vectors("sound.json"), absent.clone(), &[]), 2, "file-unreadable", &absent),
+        (verify_with(vectors("sound.json"), garbage.clone(), &[]), 6, "keyring-invalid", &garbage),
+        (verify(vectors("sound.json"), &["--suite", garbage.to_str().unwrap()]), 2, "suite-invalid", &garbage),
+    ];
+    for (output, exit, code, path) in cases {
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(exit), "{text}");
+        assert!(text.contains(&format!("error[{code}]")) && text.contains("remedy: "), "{text}");
+        assert!(text.contains(path.to_str().unwrap()), "{text}");
+        assert!(text.lines().last().unwrap().starts_with(&format!("exit {exit}: ")), "{text}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn an_endless_bundle_is_not_read_to_its_end() {
+    let output = verify(PathBuf::from("/dev/zero"), &[]);
+    assert_eq!(output.status.code(), Some(8));
+    assert!(stdout(&output).contains("bundle-too-large"), "{}", stdout(&output));
+}

@@ -1,0 +1,222 @@
+//! Capability and compliance of each API: what is there, kept apart from whether it behaves.
+//!
+//! Only scored assertions (core and extended) count, and an assertion that does not exist in the tested version counts
+//! for nothing. That an API is *present* is no behaviour: a cluster that merely has the CRDs has no capability.
+//!
+//! | capability | |
+//! |---|---|
+//! | `full` | every scored assertion passed |
+//! | `partial` | at least one core behaviour passed, and the rest cannot make it full |
+//! | `none` | the API is absent, or no core behaviour passed |
+//! | `unknown` | something inconclusive, skipped or in error prevents the decision, or the suite asks nothing |
+//!
+//! | compliance | |
+//! |---|---|
+//! | `non-compliant` | something scored failed |
+//! | `compliant` | at least one core behaviour passed and nothing scored failed |
+//! | `undecided` | neither |
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smi_schemas::report::{Result as AssertionResult, Status};
+use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::statement::Predicate;
+use smi_schemas::suite::{Assertion, Class, Level, Suite};
+
+/// What is supported of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Capability {
+    Full,
+    Partial,
+    None,
+    Unknown,
+}
+
+/// Whether what is supported behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Compliance {
+    Compliant,
+    NonCompliant,
+    Undecided,
+}
+
+/// One API in one result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiSummary {
+    /// The API.
+    pub api: Api,
+    /// The version tested; none when the API is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<ApiVersion>,
+    /// What is supported.
+    pub capability: Capability,
+    /// Whether it behaves.
+    pub compliance: Compliance,
+    /// Scored assertions that passed.
+    pub passed: u32,
+    /// Scored assertions that failed.
+    pub failed: u32,
+    /// Scored assertions that exist in this version.
+    pub scored: u32,
+}
+
+/// Sums up every API of a result, in the order in which APIs are shown.
+pub fn summarize(suite: &Suite, predicate: &Predicate) -> Vec<ApiSummary> {
+    Api::ALL
+        .into_iter()
+        .map(|api| {
+            let results = suite.assertions.iter().zip(&predicate.assertions);
+            let scored: Vec<_> = results
+                .filter(|(assertion, result)| counts(api, assertion, result))
+                .map(|(assertion, result)| (is_core_behaviour(assertion), result.status))
+                .collect();
+            summary(api, predicate.apis.get(&api).copied(), &scored)
+        })
+        .collect()
+}
+
+fn counts(api: Api, assertion: &Assertion, result: &AssertionResult) -> bool {
+    assertion.api == api && assertion.level.is_scored() && result.status != Status::NotApplicable
+}
+
+fn is_core_behaviour(assertion: &Assertion) -> bool {
+    assertion.level == Level::Core && assertion.class == Class::Behaviour
+}
+
+/// `scored` says of each assertion whether it is a core behaviour, and its status.
+fn summary(api: Api, version: Option<ApiVersion>, scored: &[(bool, Status)]) -> ApiSummary {
+    let undecided = |status| matches!(status, Status::Inconclusive | Status::Error | Status::Skipped);
+    let passed = scored.iter().filter(|(_, status)| *status == Status::Pass).count();
+    let failed = scored.iter().filter(|(_, status)| *status == Status::Fail).count();
+    let behaves = scored.iter().any(|(core, status)| *core && *status == Status::Pass);
+    let may_behave = scored.iter().any(|(core, status)| *core && undecided(*status));
+    let may_be_full = scored.iter().all(|(_, status)| *status == Status::Pass || undecided(*status));
+    let capability = if version.is_none() {
+        Capability::None
+    } else if passed == scored.len() && behaves {
+        Capability::Full
+    } else if behaves && may_be_full {
+        Capability::Unknown
+    } else if behaves {
+        Capability::Partial
+    } else if may_behave || scored.is_empty() {
+        Capability::Unknown
+    } else {
+        Capability::None
+    };
+    let compliance = if failed > 0 {
+        Compliance::NonCompliant
+    } else if behaves {
+        Compliance::Compliant
+    } else {
+        Compliance::Undecided
+    };
+    let count = |assertions: usize| u32::try_from(assertions).unwrap_or(u32::MAX);
+    ApiSummary {
+        api,
+        version,
+        capability,
+        compliance,
+        passed: count(passed),
+        failed: count(failed),
+        scored: count(scored.len()),
+    }
+}
+
+impl Capability {
+    /// The word used in JSON, flags and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+            Self::None => "none",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Compliance {
+    /// The word used in JSON, flags and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compliant => "compliant",
+            Self::NonCompliant => "non-compliant",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+impl ApiSummary {
+    /// The heading of a table whose lines are [`ApiSummary`]s.
+    pub const HEADER: &str = "api       version    capability  compliance     passed  failed  of";
+}
+
+/// A line of a table.
+impl fmt::Display for ApiSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.map_or("absent", ApiVersion::as_str);
+        let Self { api, capability, compliance, passed, failed, scored, .. } = self;
+        write!(f, "{api:<8}  {version:<9}  {capability:<10}  {compliance:<13}  {passed:>6}  {failed:>6}  {scored:>2}")
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Compliance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Status::{Error, Fail, Inconclusive, NotSupported, Pass, Skipped};
+
+    fn of(scored: &[(bool, Status)]) -> (Capability, Compliance) {
+        let summary = summary(Api::Split, Some(ApiVersion::V1alpha4), scored);
+        (summary.capability, summary.compliance)
+    }
+
+    #[test]
+    fn capability_and_compliance_are_decided_apart() {
+        const CORE: bool = true;
+        const OTHER: bool = false;
+        type Case = (&'static [(bool, Status)], Capability, Compliance);
+        let cases: [Case; 13] = [
+            (&[(CORE, Pass), (OTHER, Pass)], Capability::Full, Compliance::Compliant),
+            (&[(CORE, Pass), (CORE, Fail)], Capability::Partial, Compliance::NonCompliant),
+            (&[(CORE, Pass), (OTHER, Fail)], Capability::Partial, Compliance::NonCompliant),
+            (&[(CORE, Pass), (CORE, NotSupported)], Capability::Partial, Compliance::Compliant),
+            (&[(CORE, Pass), (OTHER, Inconclusive)], Capability::Unknown, Compliance::Compliant),
+            (&[(CORE, Pass), (CORE, Fail), (CORE, Error)], Capability::Partial, Compliance::NonCompliant),
+            (&[(CORE, Fail), (CORE, Inconclusive)], Capability::Unknown, Compliance::NonCompliant),
+            (&[(CORE, Fail), (OTHER, Pass)], Capability::None, Compliance::NonCompliant),
+            (&[(CORE, Fail), (OTHER, Error)], Capability::None, Compliance::NonCompliant),
+            (&[(CORE, Inconclusive), (OTHER, Pass)], Capability::Unknown, Compliance::Undecided),
+            (&[(CORE, Skipped), (OTHER, Pass)], Capability::Unknown, Compliance::Undecided),
+            (&[(OTHER, Pass)], Capability::None, Compliance::Undecided),
+            (&[], Capability::Unknown, Compliance::Undecided),
+        ];
+        for (scored, capability, compliance) in cases {
+            assert_eq!(of(scored), (capability, compliance), "{scored:?}");
+        }
+    }
+
+    #[test]
+    fn an_api_that_is_not_served_has_no_capability() {
+        let absent = summary(Api::Access, None, &[(true, NotSupported)]);
+        assert_eq!((absent.capability, absent.compliance), (Capability::None, Compliance::Undecided));
+    }
+}

@@ -1,0 +1,427 @@
+//! The judge: does this bundle deserve to be believed, and what does it say?
+//!
+//! [`verify`] reads as one list, cheap before dear:
+//!
+//! | stage | what holds when it passes |
+//! |---|---|
+//! | size | not more bytes than any result needs |
+//! | shape | a Sigstore bundle with one DSSE signature |
+//! | signature | a key of the keyring, in force, signed exactly these bytes |
+//! | statement | the bytes are a result in a shape that is known |
+//! | signer | the key has the role and the mesh that the result needs |
+//! | suite | the suite is known by version and digest |
+//! | assertions | each assertion of the suite is there, once, in order |
+//! | replay | every status and reason follows from the suite and the observations |
+//! | policy | purpose, target and age are what the caller admits |
+//! | receipt | the result is in a publisher's log |
+//!
+//! The first stage that fails ends the verification and reports everything it found; later ones are `unknown`. What
+//! passes is a [`Verified`], which nothing else can make. The verifier asks no clock and touches no file: bytes, trust
+//! and time are handed to it.
+//!
+//! What this cannot find is a signer who forges observations that are consistent. The signature makes that
+//! attributable, no more.
+
+pub mod capability;
+pub mod judge;
+pub mod policy;
+pub mod verdict;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smi_keys::KeyId;
+use smi_keys::keyring::{Entry, Role};
+use smi_schemas::bundle::{Bundle, BundleError, MAX_BUNDLE_BYTES, PAYLOAD_TYPE};
+use smi_schemas::codes::Code;
+use smi_schemas::json::JsonError;
+use smi_schemas::names::{AssertionId, Slug};
+use smi_schemas::report::Status;
+use smi_schemas::statement::{Predicate, Purpose, Statement, StatementError, Target};
+use smi_schemas::suite::Suite;
+use smi_schemas::{Digest, Timestamp};
+
+use crate::capability::{ApiSummary, summarize};
+use crate::judge::{Context, judge};
+use crate::policy::{MAX_CLOCK_SKEW_SECONDS, Policy};
+
+/// Bytes of a finding's detail.
+const MAX_DETAIL_BYTES: usize = 300;
+
+/// A stage of the verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)] // the table above says what each means
+pub enum Stage {
+    Size,
+    Shape,
+    Signature,
+    Statement,
+    Signer,
+    Suite,
+    Assertions,
+    Replay,
+    Policy,
+    Receipt,
+}
+
+/// How a stage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Outcome {
+    Pass,
+    Fail,
+    Unknown,
+}
+
+/// One ground for a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What kind of ground.
+    pub code: Code,
+    /// What and where in this bundle.
+    pub detail: String,
+}
+
+/// The stage that refused, and everything it found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The stage.
+    pub stage: Stage,
+    /// At least one.
+    pub findings: Vec<Finding>,
+}
+
+/// A result that passed every stage. Only [`verify`] makes one.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    bundle: Bundle,
+    payload_digest: Digest,
+    statement: Statement,
+    signer: Slug,
+    key_id: KeyId,
+    apis: Vec<ApiSummary>,
+    withheld: Vec<Code>,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 10] = [
+        Self::Size,
+        Self::Shape,
+        Self::Signature,
+        Self::Statement,
+        Self::Signer,
+        Self::Suite,
+        Self::Assertions,
+        Self::Replay,
+        Self::Policy,
+        Self::Receipt,
+    ];
+
+    /// The word used in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Shape => "shape",
+            Self::Signature => "signature",
+            Self::Statement => "statement",
+            Self::Signer => "signer",
+            Self::Suite => "suite",
+            Self::Assertions => "assertions",
+            Self::Replay => "replay",
+            Self::Policy => "policy",
+            Self::Receipt => "receipt",
+        }
+    }
+}
+
+impl Verified {
+    /// The bundle as it was signed.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// The result's identity.
+    pub fn payload_digest(&self) -> Digest {
+        self.payload_digest
+    }
+
+    /// What was signed.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// The signer's name in the keyring.
+    pub fn signer(&self) -> &Slug {
+        &self.signer
+    }
+
+    /// The signer's key.
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+
+    /// Capability and compliance of each API.
+    pub fn apis(&self) -> &[ApiSummary] {
+        &self.apis
+    }
+
+    /// Why a publisher would withhold this result; empty when it would not.
+    pub fn withheld(&self) -> &[Code] {
+        &self.withheld
+    }
+}
+
+/// How each stage of a verification ended. No receipt is read yet, so that stage is never decided.
+pub fn checks(result: &Result<Verified, Refused>) -> Vec<(Stage, Outcome)> {
+    let failed = result.as_ref().err().map(|refused| refused.stage);
+    Stage::ALL
+        .into_iter()
+        .map(|stage| match failed {
+            _ if stage == Stage::Receipt => (stage, Outcome::Unknown),
+            Some(failed) if stage == failed => (stage, Outcome::Fail),
+            Some(failed) if stage > failed => (stage, Outcome::Unknown),
+            _ => (stage, Outcome::Pass),
+        })
+        .collect()
+}
+
+/// Verifies a bundle's bytes against a policy at a time.
+pub fn verify(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
+    size(bytes)?;
+    let bundle = shape(bytes)?;
+    let signer = signature(&bundle, policy)?;
+    let statement = statement(&bundle)?;
+    let predicate = &statement.predicate;
+    signer_may(signer, &statement)?;
+    let suite = suite(predicate, policy)?;
+    assertions(suite, predicate)?;
+    replay(suite, predicate)?;
+    let withheld = admitted(suite, predicate, policy, now)?;
+    Ok(Verified {
+        payload_digest: bundle.payload_digest(),
+        apis: summarize(suite, predicate),
+        signer: signer.name.clone(),
+        key_id: signer.public_key.key_id(),
+        withheld,
+        statement,
+        bundle,
+    })
+}
+
+fn size(bytes: &[u8]) -> Result<(), Refused> {
+    if bytes.len() > MAX_BUNDLE_BYTES {
+        return refuse(Stage::Size, Code::BundleTooLarge, format!("{} bytes, at most {MAX_BUNDLE_BYTES}", bytes.len()));
+    }
+    Ok(())
+}
+
+fn shape(bytes: &[u8]) -> Result<Bundle, Refused> {
+    Bundle::read(bytes).or_else(|error| {
+        let code = match &error {
+            BundleError::Json(JsonError::TooLarge { .. }) => Code::BundleTooLarge,
+            BundleError::Json(JsonError::TooDeep) => Code::BundleTooDeep,
+            BundleError::Json(JsonError::DuplicateKey { .. }) => Code::BundleDuplicateKey,
+            BundleError::Json(JsonError::Syntax { .. }) => Code::BundleNotJson,
+            BundleError::Json(JsonError::Shape { .. }) | BundleError::MediaType { .. } => Code::BundleShape,
+            BundleError::Base64 { .. } => Code::BundleBase64,
+            BundleError::Signatures { .. } => Code::BundleSignatures,
+            BundleError::Hint => Code::BundleHint,
+        };
+        refuse(Stage::Shape, code, error)
+    })
+}
+
+/// The bytes are checked before anything in them is read.
+fn signature<'a>(bundle: &Bundle, policy: &'a Policy) -> Result<&'a Entry, Refused> {
+    let stage = Stage::Signature;
+    let keyid = &bundle.signature.keyid;
+    let known = keyid.parse().ok().and_then(|keyid: KeyId| policy.keyring.find(&keyid));
+    let Some(signer) = known else {
+        return refuse(stage, Code::KeyUnknown, format!("key id {keyid:?}"));
+    };
+    if !signer.public_key.verify(&bundle.signed_bytes(), &bundle.signature.sig) {
+        return refuse(stage, Code::SignatureInvalid, format!("key {}", signer.name));
+    }
+    if signer.revoked.is_some() {
+        return refuse(stage, Code::KeyRevoked, format!("key {}", signer.name));
+    }
+    Ok(signer)
+}
+
+fn statement(bundle: &Bundle) -> Result<Statement, Refused> {
+    let stage = Stage::Statement;
+    if bundle.payload_type != PAYLOAD_TYPE {
+        return refuse(stage, Code::PayloadType, format!("{:?}", bundle.payload_type));
+    }
+    Statement::read(&bundle.payload).or_else(|error| {
+        let code = match &error {
+            StatementError::Json(JsonError::Shape { .. })
+            | StatementError::Subjects
+            | StatementError::Times
+            | StatementError::Form { .. } => Code::StatementShape,
+            StatementError::Json(_) => Code::StatementNotJson,
+            StatementError::Type { .. } => Code::StatementType,
+            StatementError::PredicateType { .. } => Code::PredicateType,
+            StatementError::SchemaVersion { .. } => Code::SchemaVersion,
+        };
+        refuse(stage, code, error)
+    })
+}
+
+fn signer_may(signer: &Entry, statement: &Statement) -> Result<(), Refused> {
+    let (stage, mesh) = (Stage::Signer, &statement.predicate.mesh.slug);
+    if !signer.role.may_sign(&statement.predicate_type) {
+        return refuse(stage, Code::KeyRole, format!("key {} has the role {}", signer.name, signer.role));
+    }
+    if signer.role == Role::Vendor && !signer.meshes.contains(mesh) {
+        return refuse(stage, Code::KeyMesh, format!("key {} does not speak for mesh {mesh}", signer.name));
+    }
+    Ok(())
+}
+
+fn suite<'a>(predicate: &'a Predicate, policy: &'a Policy) -> Result<&'a Suite, Refused> {
+    let named = &predicate.suite;
+    let mut versions = policy.suites.versions(&named.version).peekable();
+    if versions.peek().is_none() {
+        return refuse(Stage::Suite, Code::SuiteUnknown, format!("suite {}", named.version));
+    }
+    match versions.find(|(_, digest)| *digest == named.digest) {
+        Some((suite, _)) => Ok(suite),
+        None => refuse(Stage::Suite, Code::SuiteDigest, format!("suite {} of {}", named.version, named.digest)),
+    }
+}
+
+fn assertions(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
+    let expected: Vec<&AssertionId> = suite.assertions.iter().map(|assertion| &assertion.id).collect();
+    let reported: Vec<&AssertionId> = predicate.assertions.iter().map(|result| &result.id).collect();
+    let mut findings = Vec::new();
+    let mut find = |code, id: &AssertionId| findings.push(Finding { code, detail: id.to_string() });
+    let mut seen = BTreeSet::new();
+    for id in &reported {
+        if !expected.contains(id) {
+            find(Code::AssertionUnknown, id);
+        } else if !seen.insert(*id) {
+            find(Code::AssertionRepeated, id);
+        }
+    }
+    for id in expected.iter().filter(|id| !seen.contains(*id)) {
+        find(Code::AssertionMissing, id);
+    }
+    if findings.is_empty()
+        && let Some((_, id)) = expected.iter().zip(&reported).find(|(expected, reported)| expected != reported)
+    {
+        findings.push(Finding { code: Code::AssertionOrder, detail: id.to_string() });
+    }
+    all(Stage::Assertions, findings)
+}
+
+fn replay(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
+    let context = Context {
+        suite,
+        apis: &predicate.apis,
+        filters: &predicate.filters,
+        limit_ms: predicate.overrides.limit_ms,
+        interrupted: predicate.run.interrupted,
+    };
+    let mut findings = Vec::new();
+    for (assertion, result) in suite.assertions.iter().zip(&predicate.assertions) {
+        let mut find = |code, detail| findings.push(Finding { code, detail: format!("{}: {detail}", assertion.id) });
+        match judge(&context, assertion, result.observations.as_ref()) {
+            Err(malformed) => find(malformed.code(), malformed.to_string()),
+            Ok(judgement) if judgement.status != result.status => {
+                find(Code::StatusDiffers, format!("reported {}, replayed {}", result.status, judgement.status));
+            }
+            Ok(judgement) if judgement.reason != result.reason => {
+                find(Code::ReasonDiffers, format!("reported {}, replayed {}", result.reason, judgement.reason));
+            }
+            Ok(_) if (result.attempts == 0) != result.observations.is_none() => {
+                let detail = format!("{} attempts, and observations of another number", result.attempts);
+                find(Code::ObservationMalformed, detail);
+            }
+            Ok(_) => {}
+        }
+    }
+    all(Stage::Replay, findings)
+}
+
+/// Refuses what the policy does not admit, and says what a publisher would withhold.
+fn admitted(suite: &Suite, predicate: &Predicate, policy: &Policy, now: Timestamp) -> Result<Vec<Code>, Refused> {
+    let withheld = withheld(predicate);
+    let mut findings = Vec::new();
+    let mut find = |code, detail: String| findings.push(Finding { code, detail });
+    if matches!(predicate.target, Target::Sandbox {}) && !policy.allow_sandbox {
+        find(Code::PolicySandbox, format!("target {}", predicate.target));
+    }
+    if suite.is_draft() && !policy.allow_draft {
+        find(Code::PolicyDraft, format!("suite {}", suite.version));
+    }
+    if policy.publication {
+        for code in &withheld {
+            find(*code, format!("run {}", predicate.run.id));
+        }
+    }
+    let finished = predicate.run.finished_at;
+    let age = now.unix_seconds() - finished.unix_seconds();
+    if age < -MAX_CLOCK_SKEW_SECONDS {
+        find(Code::PolicyFuture, format!("finished at {finished}, and it is {now}"));
+    }
+    if policy.max_age_seconds.is_some_and(|max| age > max) {
+        find(Code::PolicyAge, format!("finished at {finished}, and it is {now}"));
+    }
+    all(Stage::Policy, findings)?;
+    Ok(withheld)
+}
+
+fn withheld(predicate: &Predicate) -> Vec<Code> {
+    let errors = predicate.assertions.iter().any(|result| result.status == Status::Error);
+    [
+        (predicate.run.purpose == Purpose::Trial, Code::PolicyTrial),
+        (!predicate.filters.is_empty(), Code::PolicyPartial),
+        (predicate.run.interrupted, Code::PolicyInterrupted),
+        (errors, Code::PolicyError),
+        (predicate.overrides.limit_ms.is_some(), Code::PolicyOverride),
+    ]
+    .into_iter()
+    .filter_map(|(holds, code)| holds.then_some(code))
+    .collect()
+}
+
+fn refuse<T>(stage: Stage, code: Code, detail: impl fmt::Display) -> Result<T, Refused> {
+    Err(Refused { stage, findings: vec![Finding { code, detail: shown(&detail.to_string()) }] })
+}
+
+fn all(stage: Stage, findings: Vec<Finding>) -> Result<(), Refused> {
+    if findings.is_empty() { Ok(()) } else { Err(Refused { stage, findings }) }
+}
+
+/// A parser's message may quote the bundle, which is not trusted yet: what a terminal would obey is escaped, and what
+/// would fill it is cut.
+fn shown(detail: &str) -> String {
+    let printable = |c: char| c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric();
+    let mut text = String::new();
+    for c in detail.chars() {
+        if text.len() >= MAX_DETAIL_BYTES {
+            text.push('…');
+            break;
+        }
+        if printable(c) { text.push(c) } else { text.extend(c.escape_unicode()) }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_cannot_command_a_terminal() {
+        assert_eq!(shown("a\u{1b}[31m\u{202e}b"), "a\\u{1b}[31m\\u{202e}b");
+        assert_eq!(shown(&"x".repeat(10_000)).chars().count(), MAX_DETAIL_BYTES + 1);
+    }
+}
