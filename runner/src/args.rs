@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use smi_schemas::codes::Exit;
+use smi_schemas::names::Glob;
+use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::statement::Purpose;
+
+#[derive(Parser)]
+#[command(name = "smi-runner", version, about = "Runs the SMI conformance suite and signs what it observes", after_help = exits())]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the suite
+    Run(Run),
+    /// List the assertions of the suite
+    List(List),
+    /// Print what a run would apply and probe, touching nothing
+    Plan(Plan),
+    /// Print SMI CRDs for a cluster that has none
+    Crds(Crds),
+    /// Write the workload image as an OCI image archive
+    Image(Image),
+    /// Explain a code that any of the programs gives
+    Explain(Explain),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  smi-runner run
+  smi-runner run --key vendor.pem --out result.json --purpose official
+  smi-runner run --run 'smi.split.*' --junit junit.xml")]
+pub(crate) struct Run {
+    /// Where the suite runs
+    #[arg(long, value_enum, default_value_t = TargetKind::Sandbox)]
+    pub(crate) target: TargetKind,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// Sign with this private key; without it there is a report but no bundle
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// The passphrase of the key; else SMI_KEY_PASSPHRASE, else a prompt
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Write the bundle here [with --key, default: result.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// What the run is for; only official runs are published
+    #[arg(long, value_parser = purpose, default_value = "trial", value_name = "official|trial")]
+    pub(crate) purpose: Purpose,
+    /// Give the mesh this many milliseconds instead of the suite's limit; such a run is not published
+    #[arg(long, value_name = "MS")]
+    pub(crate) limit_ms: Option<u64>,
+    /// Write a JUnit report here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// What to print
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// What is chosen of the suite.
+#[derive(Args)]
+pub(crate) struct Choice {
+    /// Only assertions whose id matches; * stands for any text
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) run: Vec<Glob>,
+    /// No assertion whose id matches
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) skip: Vec<Glob>,
+    /// Test this version of an API instead of the newest, such as access=v1alpha2
+    #[arg(long, value_name = "API=VERSION", value_parser = api_version)]
+    pub(crate) api_version: Vec<(Api, ApiVersion)>,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// What to print
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+}
+
+#[derive(Args)]
+pub(crate) struct Crds {
+    /// The SMI release
+    #[arg(value_enum, default_value_t = SmiRelease::V060)]
+    pub(crate) release: SmiRelease,
+}
+
+#[derive(Args)]
+pub(crate) struct Image {
+    /// The archive to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The static smi-agent binary [default: the one beside smi-runner]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) agent: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// The code; without it all of them are listed
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetKind {
+    /// The embedded reference mesh, in this process
+    Sandbox,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SmiRelease {
+    /// access v1alpha2, specs v1alpha3, split v1alpha3
+    #[value(name = "v0.5.0")]
+    V050,
+    /// access v1alpha3, specs v1alpha4, split v1alpha4
+    #[value(name = "v0.6.0")]
+    V060,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+fn purpose(text: &str) -> Result<Purpose, String> {
+    match text {
+        "official" => Ok(Purpose::Official),
+        "trial" => Ok(Purpose::Trial),
+        _ => Err("official or trial".to_owned()),
+    }
+}
+
+fn api_version(text: &str) -> Result<(Api, ApiVersion), String> {
+    const FORM: &str = "access, specs or split, =, and v1alpha1 to v1alpha4";
+    let (api, version) = text.split_once('=').ok_or(FORM)?;
+    let api = Api::ALL.into_iter().find(|known| known.as_str() == api).ok_or(FORM)?;
+    let version = ApiVersion::ALL.into_iter().find(|known| known.as_str() == version).ok_or(FORM)?;
+    Ok((api, version))
+}
+
+fn exits() -> String {
+    let lines = Exit::ALL.map(|exit| format!("  {:>3}  {}", exit.number(), exit.words()));
+    format!("Exit codes:\n{}", lines.join("\n"))
+}

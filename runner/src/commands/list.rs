@@ -1,0 +1,30 @@
+//! `list`: the assertions of the suite.
+
+use std::io::Write as _;
+
+use smi_schemas::codes::Exit;
+use smi_schemas::suite::{BUILTIN, Level, Suite};
+
+use super::CommandError;
+use crate::args::{List, Output};
+
+pub(crate) fn list(arguments: &List) -> Result<Exit, CommandError> {
+    let (suite, digest) = Suite::read(BUILTIN[0])?;
+    let mut out = anstream::stdout().lock();
+    match arguments.output {
+        // The suite's own bytes: complete, and the file that the digest is of.
+        Output::Json => out.write_all(BUILTIN[0])?,
+        Output::Text => {
+            writeln!(out, "suite {}, {digest}\n", suite.version)?;
+            for assertion in &suite.assertions {
+                let level = match assertion.level {
+                    Level::Core => "core",
+                    Level::Extended => "extended",
+                    Level::Informative => "informative",
+                };
+                writeln!(out, "{:<36}  {level:<11}  {}", assertion.id, assertion.title)?;
+            }
+        }
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,104 @@
+//! The commands, and what can keep one from being carried out.
+
+pub(crate) mod crds;
+pub(crate) mod explain;
+pub(crate) mod image;
+pub(crate) mod list;
+pub(crate) mod plan;
+pub(crate) mod run;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use smi_keys::files::FileError;
+use smi_keys::key_file::ReadError;
+use smi_runner::kubernetes::dialect;
+use smi_runner::plan::{Plan, VersionError, choose};
+use smi_schemas::codes::{Code, Exit};
+use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::statement::{Filters, Overrides};
+use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
+
+use crate::args::Choice;
+use crate::commands::image::ImageError;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("{0}")]
+    File(#[from] FileError),
+    #[error("{0}")]
+    Key(#[from] ReadError),
+    #[error("--out {}", .0.display())]
+    KeyNeeded(PathBuf),
+    #[error("{}", .0.display())]
+    OutExists(PathBuf),
+    #[error("{}: {cause}", path.display())]
+    Junit { path: PathBuf, cause: io::Error },
+    #[error("{0}")]
+    Version(#[from] VersionError),
+    #[error("--run and --skip leave nothing of {0} assertions")]
+    NothingSelected(usize),
+    #[error("{0:?}")]
+    CodeUnknown(String),
+    #[error("{0}")]
+    Image(#[from] ImageError),
+    #[error("no randomness: {0}")]
+    Randomness(getrandom::Error),
+    #[error("the suite of this release: {0}")]
+    Builtin(#[from] SuiteError),
+    #[error("{0}")]
+    Unexpected(&'static str),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl CommandError {
+    fn code(&self) -> Option<Code> {
+        match self {
+            Self::File(error) => Some(error.code()),
+            Self::Key(error) => Some(error.code()),
+            Self::KeyNeeded(_) => Some(Code::KeyNeeded),
+            Self::OutExists(_) => Some(Code::FileExists),
+            Self::Junit { .. } => Some(Code::FileUnwritable),
+            Self::Version(_) => Some(Code::VersionNotTestable),
+            Self::NothingSelected(_) => Some(Code::NothingSelected),
+            Self::CodeUnknown(_) => Some(Code::CodeUnknown),
+            Self::Image(error) => Some(error.code()),
+            Self::Randomness(_) => Some(Code::NoRandomness),
+            Self::Builtin(_) | Self::Unexpected(_) | Self::Io(_) => None,
+        }
+    }
+
+    /// Prints the error with its remedy, and the exit code in words, on standard error.
+    pub(crate) fn report(&self) -> Exit {
+        let exit = self.code().map_or(Exit::Unexpected, |code| code.class().exit());
+        let mut err = anstream::stderr().lock();
+        // With standard error gone there is nobody left to tell.
+        let _ = match self.code() {
+            Some(code) => {
+                writeln!(err, "error[{code}]: {}\n  {self}\n  remedy: {}", code.sentence(), code.remedy())
+            }
+            None => writeln!(err, "error: {self}"),
+        };
+        let _ = writeln!(err, "exit {}: {}", exit.number(), exit.words());
+        exit
+    }
+}
+
+/// The suite of this release, what is chosen of it, and the versions it is put to where every spoken one is served.
+fn planned(choice: &Choice, limit_ms: Option<u64>) -> Result<Plan, CommandError> {
+    let (suite, digest) = Suite::read(BUILTIN[0])?;
+    let served = Api::ALL.into_iter().map(|api| (api, dialect::spoken(api).iter().copied().collect())).collect();
+    let asked: BTreeMap<Api, ApiVersion> = choice.api_version.iter().copied().collect();
+    let filters = Filters { run: choice.run.clone(), skip: choice.skip.clone() };
+    let apis = choose(&served, &asked)?;
+    let plan = Plan { suite, digest, filters, overrides: Overrides { limit_ms }, apis };
+    if plan.selects() { Ok(plan) } else { Err(CommandError::NothingSelected(plan.suite.assertions.len())) }
+}
+
+/// Whether a file is there, as far as can be known.
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}

@@ -1,0 +1,74 @@
+//! `plan`: what a run would apply and probe, as YAML with comments, touching nothing.
+
+use std::io::{self, Write};
+
+use smi_runner::kubernetes::dialect::{self, HeaderForm, Namespaces};
+use smi_runner::output::{call, expectation};
+use smi_runner::plan::Plan;
+use smi_schemas::codes::Exit;
+use smi_schemas::smi::ServiceAccount;
+use smi_schemas::suite::{Action, Assertion, Cell};
+
+use super::{CommandError, planned};
+use crate::args;
+
+pub(crate) fn plan(arguments: &args::Plan) -> Result<Exit, CommandError> {
+    let plan = planned(&arguments.choice, None)?;
+    let mut out = anstream::stdout().lock();
+    let apis: Vec<String> = plan.apis.iter().map(|(api, version)| format!("{api} {version}")).collect();
+    writeln!(out, "# suite {}, {}", plan.suite.version, plan.digest)?;
+    writeln!(out, "# {}", apis.join(", "))?;
+    writeln!(out, "# A run has namespaces of its own; here they are called main and other.")?;
+    for assertion in plan.executed() {
+        print(&mut out, &plan, assertion)?;
+    }
+    Ok(Exit::Success)
+}
+
+fn print(out: &mut impl Write, plan: &Plan, assertion: &Assertion) -> io::Result<()> {
+    writeln!(out, "---\n# {}\n# {}", assertion.id, assertion.requirement)?;
+    for (number, phase) in assertion.phases.iter().enumerate() {
+        writeln!(out, "---\n# {}, phase {} of {}", assertion.id, number + 1, assertion.phases.len())?;
+        for action in &phase.actions {
+            print_action(out, plan, action)?;
+        }
+        print_cells(out, "control", &phase.controls)?;
+        print_cells(out, "expect", &phase.expect)?;
+    }
+    Ok(())
+}
+
+fn print_action(out: &mut impl Write, plan: &Plan, action: &Action) -> io::Result<()> {
+    let word = match action {
+        Action::Apply(_) => "create".to_owned(),
+        Action::ApplyOrRefuse(_) => "create, or be refused".to_owned(),
+        Action::Update(_) => "replace".to_owned(),
+        Action::RoundTrip(_) => "create, read back, delete".to_owned(),
+        Action::Delete(reference) => format!("delete {} {}", reference.kind, reference.name),
+        Action::Discover(kind) => format!("ask which versions of {kind} are served"),
+        Action::Open(open) => {
+            let names = |accounts: &[ServiceAccount]| {
+                accounts.iter().map(|account| account.service_account.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            format!("let {} reach {} by whatever the mesh needs", names(&open.from), open.to.service_account)
+        }
+    };
+    let namespaces = Namespaces { main: "main".to_owned(), other: "other".to_owned() };
+    let object = action
+        .resource()
+        .and_then(|resource| dialect::object(resource, &plan.apis, HeaderForm::default(), &namespaces));
+    match object {
+        None => writeln!(out, "# {word}"),
+        Some(object) => {
+            let text = serde_yaml_ng::to_string(&object).map_err(io::Error::other)?;
+            write!(out, "---\n# {word}\n{text}")
+        }
+    }
+}
+
+fn print_cells(out: &mut impl Write, word: &str, cells: &[Cell]) -> io::Result<()> {
+    for cell in cells {
+        writeln!(out, "# {word}: {}: {}", call(cell), expectation(&cell.expect))?;
+    }
+    Ok(())
+}

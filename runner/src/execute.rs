@@ -1,0 +1,214 @@
+//! Execution: from a plan and a target to results. Observing is the target's, judging is the verifier's; here is only
+//! the order of things.
+//!
+//! Assertions that share a shape run one after the other in one lane, lanes run side by side. After each assertion its
+//! lane is wiped. A fault of the harness is tried once more. A stop ends every lane at its next await; what is under
+//! way is reported as interrupted, what was not begun as never executed.
+
+mod window;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use smi_schemas::codes::Code;
+use smi_schemas::names::{AssertionId, Slug};
+use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Result as AssertionResult, Status};
+use smi_schemas::suite::{Assertion, Phase, Shape};
+use smi_verifier::judge::{Context, Judgement, Malformed, judge};
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::Plan;
+use crate::target::{Fault, Lane, Target};
+
+/// Executions of an assertion, when faults of the harness end it.
+pub const MAX_ATTEMPTS: u32 = 2;
+
+/// What happens while a plan is executed, for whoever watches.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// An assertion begins.
+    Started(&'a AssertionId),
+    /// An assertion ended.
+    Finished(&'a AssertionResult),
+    /// The harness failed; the text is for the terminal only.
+    Fault(&'a AssertionId, &'a Fault),
+}
+
+/// Results of every assertion of the suite, in suite order.
+#[derive(Debug)]
+pub struct Executed {
+    /// The results.
+    pub results: Vec<AssertionResult>,
+    /// Whether the run was stopped early.
+    pub interrupted: bool,
+}
+
+/// Executes a plan.
+pub async fn execute<T: Target>(
+    plan: &Plan,
+    target: &T,
+    stop: &CancellationToken,
+    watch: &(dyn Fn(Event<'_>) + Sync),
+) -> Executed {
+    let mut lanes: BTreeMap<Option<&Slug>, Vec<&Assertion>> = BTreeMap::new();
+    for assertion in plan.executed() {
+        lanes.entry(assertion.shape.as_ref()).or_default().push(assertion);
+    }
+    let runs = lanes.into_iter().map(|(shape, assertions)| {
+        let shape = shape.and_then(|name| plan.suite.shape(name));
+        Run { plan, stop, watch, shape }.lane(target, assertions)
+    });
+    let mut seen: BTreeMap<&AssertionId, Attempted> = join_all(runs).await.into_iter().flatten().collect();
+    let interrupted = stop.is_cancelled();
+    let context = Context { interrupted, ..plan.context() };
+    let results = plan.suite.assertions.iter().map(|assertion| result(&context, assertion, seen.remove(&assertion.id)));
+    Executed { results: results.collect(), interrupted }
+}
+
+/// What came of the attempts at an assertion.
+#[derive(Debug, Default)]
+struct Attempted {
+    attempts: u32,
+    duration_ms: u64,
+    observations: Observations,
+}
+
+fn result(context: &Context<'_>, assertion: &Assertion, attempted: Option<Attempted>) -> AssertionResult {
+    let observations = attempted.as_ref().map(|attempted| &attempted.observations);
+    let Judgement { status, reason } = judge(context, assertion, observations).unwrap_or_else(|malformed| {
+        // The runner's own observations are sound; if they ever are not, the verifier must not be told a status.
+        debug_assert!(false, "{}: {malformed}", assertion.id);
+        Judgement { status: Status::Error, reason: Code::AgentFault }
+    });
+    AssertionResult {
+        id: assertion.id.clone(),
+        status,
+        reason,
+        attempts: attempted.as_ref().map_or(0, |attempted| attempted.attempts),
+        duration_ms: attempted.as_ref().map_or(0, |attempted| attempted.duration_ms),
+        observations: attempted.map(|attempted| attempted.observations),
+    }
+}
+
+/// One lane of a run.
+struct Run<'a> {
+    plan: &'a Plan,
+    stop: &'a CancellationToken,
+    watch: &'a (dyn Fn(Event<'_>) + Sync),
+    shape: Option<&'a Shape>,
+}
+
+impl<'a> Run<'a> {
+    async fn lane<T: Target>(self, target: &T, assertions: Vec<&'a Assertion>) -> Vec<(&'a AssertionId, Attempted)> {
+        let opened = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Vec::new(),
+            opened = target.lane(self.shape) => opened,
+        };
+        let mut seen = Vec::new();
+        match opened {
+            Ok(lane) => {
+                for assertion in assertions {
+                    if self.stop.is_cancelled() {
+                        break;
+                    }
+                    seen.push((&assertion.id, self.assertion(&lane, assertion).await));
+                }
+                lane.close().await;
+            }
+            Err(fault) => {
+                for assertion in assertions {
+                    (self.watch)(Event::Fault(&assertion.id, &fault));
+                    let observations = Observations { phases: Vec::new(), fault: Some(fault.code) };
+                    seen.push((
+                        &assertion.id,
+                        self.ended(assertion, Attempted { attempts: 1, duration_ms: 0, observations }),
+                    ));
+                }
+            }
+        }
+        seen
+    }
+
+    async fn assertion(&self, lane: &impl Lane, assertion: &Assertion) -> Attempted {
+        (self.watch)(Event::Started(&assertion.id));
+        let started = Instant::now();
+        let mut attempted = Attempted::default();
+        while attempted.attempts < MAX_ATTEMPTS {
+            attempted.attempts += 1;
+            attempted.observations = self.attempt(lane, assertion).await;
+            match attempted.observations.fault {
+                Some(code) if code != Code::Interrupted => {}
+                _ => break,
+            }
+        }
+        attempted.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.ended(assertion, attempted)
+    }
+
+    fn ended(&self, assertion: &Assertion, attempted: Attempted) -> Attempted {
+        let interrupted = attempted.observations.fault == Some(Code::Interrupted);
+        let context = Context { interrupted, ..self.plan.context() };
+        let Attempted { attempts, duration_ms, observations } = attempted;
+        let copy = Attempted { attempts, duration_ms, observations: observations.clone() };
+        (self.watch)(Event::Finished(&result(&context, assertion, Some(copy))));
+        Attempted { attempts, duration_ms, observations }
+    }
+
+    /// One attempt: phase after phase for as long as the judge goes on, and then a clean lane.
+    async fn attempt(&self, lane: &impl Lane, assertion: &Assertion) -> Observations {
+        let mut observations = Observations::default();
+        for phase in &assertion.phases {
+            let seen = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Err(Fault { code: Code::Interrupted, detail: String::new() }),
+                seen = self.phase(lane, phase) => seen,
+            };
+            match seen {
+                Ok(seen) => observations.phases.push(seen),
+                Err(fault) => {
+                    self.fault(assertion, &fault);
+                    observations.fault = Some(fault.code);
+                    break;
+                }
+            }
+            let goes_on = judge(&self.plan.context(), assertion, Some(&observations));
+            if !matches!(goes_on, Err(Malformed::Missing { .. })) {
+                break;
+            }
+        }
+        if let Err(fault) = lane.wipe().await {
+            self.fault(assertion, &fault);
+            // What the next assertion would see is in doubt, and so is what this one left.
+            observations.phases.clear();
+            observations.fault = Some(fault.code);
+        }
+        observations
+    }
+
+    fn fault(&self, assertion: &Assertion, fault: &Fault) {
+        if fault.code != Code::Interrupted {
+            (self.watch)(Event::Fault(&assertion.id, fault));
+        }
+    }
+
+    async fn phase(&self, lane: &impl Lane, phase: &Phase) -> Result<Seen, Fault> {
+        let mut actions = Vec::new();
+        for action in &phase.actions {
+            let done = lane.act(action).await?;
+            let ends = done == ActionResult::Refused;
+            actions.push(done);
+            if ends {
+                return Ok(Seen { actions, window: None });
+            }
+        }
+        let window = match self.shape {
+            Some(shape) if phase.probes() => {
+                Some(window::observe(lane, shape, phase, &self.plan.suite.pace, self.plan.limit()).await?)
+            }
+            _ => None,
+        };
+        Ok(Seen { actions, window })
+    }
+}

@@ -1,0 +1,3 @@
+//! Kubernetes: how SMI resources are written for it.
+
+pub mod dialect;

@@ -1,0 +1,24 @@
+//! The runner: executes a suite against a target, and puts what it saw into a statement.
+//!
+//! ```text
+//! suite ─► plan ─► execute ─► results ─► statement ─► (key) ─► bundle
+//!                    ▲
+//!          target: lanes that act and probe
+//! ```
+//!
+//! - [`plan`]: what is chosen of the suite, and the version of each API
+//! - [`target`]: what a target is; [`sandbox`] is one
+//! - [`execute`]: the order of things; it judges nothing by itself
+//! - [`statement`]: the results with everything they depend on
+//! - [`kubernetes`]: how resources are written for it
+//! - [`image`]: the workload as a container image
+//! - [`output`]: what people and their tools read
+
+pub mod execute;
+pub mod image;
+pub mod kubernetes;
+pub mod output;
+pub mod plan;
+pub mod sandbox;
+pub mod statement;
+pub mod target;
