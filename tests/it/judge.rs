@@ -1,0 +1,263 @@
+//! The judge's rules where vectors and whole meshes do not reach: their edges.
+
+use std::collections::BTreeMap;
+
+use smi_schemas::codes::Code;
+use smi_schemas::names::Slug;
+use smi_schemas::report::{ActionResult, Observations, Phase, Status, Tally, Unanswered, Window};
+use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::statement::Filters;
+use smi_schemas::suite::{Assertion, BUILTIN, Suite};
+use smi_tests::simulate;
+use smi_verifier::judge::{Context, Judgement, Malformed, judge};
+
+struct Case {
+    suite: Suite,
+    apis: BTreeMap<Api, ApiVersion>,
+    filters: Filters,
+}
+
+impl Case {
+    fn new() -> Self {
+        let apis = [
+            (Api::Access, ApiVersion::V1alpha3),
+            (Api::Specs, ApiVersion::V1alpha4),
+            (Api::Split, ApiVersion::V1alpha4),
+        ];
+        Self { suite: Suite::read(BUILTIN[0]).unwrap().0, apis: apis.into(), filters: Filters::default() }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { suite: &self.suite, apis: &self.apis, filters: &self.filters, limit_ms: None, interrupted: false }
+    }
+
+    fn assertion(&self, id: &str) -> &Assertion {
+        self.suite.assertions.iter().find(|assertion| assertion.id.as_str() == id).unwrap()
+    }
+
+    /// What an ideal mesh shows.
+    fn ideal(&self, id: &str) -> Observations {
+        let results = simulate::results(&self.context(), &simulate::ideal);
+        results.into_iter().find(|result| result.id.as_str() == id).unwrap().observations.unwrap()
+    }
+
+    fn judge(&self, id: &str, seen: &Observations) -> Result<(Status, Code), Malformed> {
+        let judged = judge(&self.context(), self.assertion(id), Some(seen));
+        judged.map(|Judgement { status, reason }| (status, reason))
+    }
+}
+
+fn window(seen: &mut Observations, phase: usize) -> &mut Window {
+    seen.phases[phase].window.as_mut().unwrap()
+}
+
+fn counts(answered: &[(&str, u32)], unanswered: &[(Unanswered, u32)]) -> Tally {
+    let answered: BTreeMap<Slug, u32> = answered.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
+    let unanswered: BTreeMap<Unanswered, u32> = unanswered.iter().copied().collect();
+    let sent = answered.values().chain(unanswered.values()).sum();
+    Tally { sent, answered, unanswered, logged: 0 }
+}
+
+const DENY: &str = "smi.access.deny-unlisted-source";
+const SHARES: &str = "smi.split.weights-90-10";
+/// Cells before the phase's own: the health of the shape `access`.
+const HEALTH: usize = 4;
+
+#[test]
+fn every_shape_of_denial_counts_but_an_unresolved_name() {
+    let case = Case::new();
+    for (outcome, expected) in [
+        (Unanswered::Http(403), Ok((Status::Pass, Code::Met))),
+        (Unanswered::Http(200), Ok((Status::Pass, Code::Met))),
+        (Unanswered::Refused, Ok((Status::Pass, Code::Met))),
+        (Unanswered::Reset, Ok((Status::Pass, Code::Met))),
+        (Unanswered::EmptyReply, Ok((Status::Pass, Code::Met))),
+        (Unanswered::NotHttp, Ok((Status::Pass, Code::Met))),
+        (Unanswered::Timeout, Ok((Status::Pass, Code::Met))),
+        (Unanswered::Unreachable, Ok((Status::Pass, Code::Met))),
+        (Unanswered::NameError, Ok((Status::Inconclusive, Code::NameUnresolved))),
+    ] {
+        let mut seen = case.ideal(DENY);
+        window(&mut seen, 0).cells[HEALTH + 1] = counts(&[], &[(outcome, 20)]);
+        window(&mut seen, 0).elapsed_ms = 60_000;
+        assert_eq!(case.judge(DENY, &seen), expected, "{outcome}");
+    }
+}
+
+#[test]
+fn one_delivery_in_the_hold_is_a_failure() {
+    let case = Case::new();
+    let mut seen = case.ideal(DENY);
+    window(&mut seen, 0).cells[HEALTH + 1] = counts(&[("server", 1)], &[(Unanswered::Http(403), 19)]);
+    window(&mut seen, 0).elapsed_ms = 60_000;
+    assert_eq!(case.judge(DENY, &seen), Ok((Status::Fail, Code::Delivered)));
+}
+
+#[test]
+fn a_control_decides_before_an_expectation() {
+    let case = Case::new();
+    let mut seen = case.ideal(DENY);
+    let window = window(&mut seen, 0);
+    window.cells[HEALTH] = counts(&[], &[(Unanswered::Http(403), 20)]);
+    window.cells[HEALTH + 1] = counts(&[("server", 20)], &[]);
+    window.elapsed_ms = 60_000;
+    assert_eq!(case.judge(DENY, &seen), Ok((Status::Inconclusive, Code::ControlUnmet)));
+}
+
+#[test]
+fn a_plain_violation_decides_before_an_unresolved_name() {
+    let case = Case::new();
+    let mut seen = case.ideal(DENY);
+    let window = window(&mut seen, 0);
+    window.cells[HEALTH + 1] = counts(&[], &[(Unanswered::NameError, 20)]);
+    window.cells[HEALTH + 2] = counts(&[("server", 20)], &[]);
+    window.elapsed_ms = 60_000;
+    assert_eq!(case.judge(DENY, &seen), Ok((Status::Fail, Code::Delivered)));
+}
+
+#[test]
+fn a_short_window_decides_only_when_something_in_it_disagrees() {
+    let case = Case::new();
+    let seen = |denied: Tally| {
+        let mut seen = case.ideal(DENY);
+        let window = window(&mut seen, 0);
+        (window.held, window.elapsed_ms) = (1, 60_000);
+        for cell in &mut window.cells {
+            let denied = !cell.unanswered.is_empty();
+            *cell = if denied { counts(&[], &[(Unanswered::Timeout, 1)]) } else { counts(&[("server", 1)], &[]) };
+        }
+        for (cell, server) in window.cells.iter_mut().zip(["server", "server-twin", "server-b", "outside-server"]) {
+            *cell = counts(&[(server, 1)], &[]);
+        }
+        window.cells[HEALTH + 1] = denied;
+        seen
+    };
+    assert_eq!(case.judge(DENY, &seen(counts(&[("server", 1)], &[]))), Ok((Status::Fail, Code::Delivered)));
+    let agreeing = case.judge(DENY, &seen(counts(&[], &[(Unanswered::Timeout, 1)])));
+    assert!(matches!(agreeing, Err(Malformed::Contradiction { .. })), "{agreeing:?}");
+}
+
+#[test]
+fn an_overridden_limit_is_the_limit() {
+    let case = Case::new();
+    let mut seen = case.ideal(DENY);
+    window(&mut seen, 0).cells[HEALTH + 1] = counts(&[("server", 20)], &[]);
+    window(&mut seen, 0).elapsed_ms = 2_000;
+    let judged = |limit_ms| judge(&Context { limit_ms, ..case.context() }, case.assertion(DENY), Some(&seen));
+    assert_eq!(judged(Some(2_000)).unwrap().status, Status::Fail);
+    assert!(judged(Some(2_001)).is_err());
+    assert!(judged(None).is_err());
+}
+
+/// The phase of 90/10 in which shares are drawn, with these batches.
+fn batches(case: &Case, batches: Vec<Tally>) -> Result<(Status, Code), Malformed> {
+    let mut seen = case.ideal(SHARES);
+    window(&mut seen, 2).samples[0] = batches;
+    case.judge(SHARES, &seen)
+}
+
+#[test]
+fn bounds_of_shares_are_inclusive() {
+    let case = Case::new();
+    let batch = |first: u32| counts(&[("web-v1", first), ("web-v2", 2000 - first)], &[]);
+    for within in [1752, 1845] {
+        assert_eq!(batches(&case, vec![batch(within)]), Ok((Status::Pass, Code::Met)));
+        assert_eq!(batches(&case, vec![batch(1000), batch(within)]), Ok((Status::Pass, Code::Met)));
+    }
+    for outside in [1751, 1846] {
+        assert_eq!(batches(&case, vec![batch(outside), batch(outside)]), Ok((Status::Fail, Code::ShareOutside)));
+    }
+}
+
+#[test]
+fn a_workload_without_a_share_must_not_answer() {
+    let case = Case::new();
+    let strayed = counts(&[("web-v1", 1799), ("web-v2", 200), ("web-v3", 1)], &[]);
+    assert_eq!(batches(&case, vec![strayed.clone(), strayed]), Ok((Status::Fail, Code::ShareOutside)));
+}
+
+#[test]
+fn lost_requests_are_drawn_again_and_never_counted_as_shares() {
+    let case = Case::new();
+    let reset = |lost| (Unanswered::Reset, lost);
+    let topped_up = counts(&[("web-v1", 1800), ("web-v2", 200)], &[reset(20)]);
+    assert_eq!(batches(&case, vec![topped_up]), Ok((Status::Pass, Code::Met)));
+    let unclean = counts(&[("web-v1", 1799), ("web-v2", 200)], &[reset(21)]);
+    assert_eq!(batches(&case, vec![unclean.clone(), unclean.clone()]), Ok((Status::Inconclusive, Code::SampleUnclean)));
+    let outside = counts(&[("web-v1", 1000), ("web-v2", 1000)], &[]);
+    assert_eq!(batches(&case, vec![outside, unclean]), Ok((Status::Inconclusive, Code::SampleUnclean)));
+    let too_many = counts(&[("web-v1", 1800), ("web-v2", 200)], &[reset(21)]);
+    assert!(batches(&case, vec![too_many]).is_err());
+}
+
+#[test]
+fn a_refusal_at_admission_meets_only_an_assertion_that_allows_it() {
+    let case = Case::new();
+    let refused = |id: &str, phase: usize| {
+        let mut seen = case.ideal(id);
+        seen.phases.truncate(phase + 1);
+        let actions = vec![ActionResult::Refused];
+        seen.phases[phase] = Phase { actions, window: None };
+        case.judge(id, &seen)
+    };
+    assert_eq!(refused("smi.split.port-mismatch", 1), Ok((Status::Pass, Code::RefusedAtAdmission)));
+    assert_eq!(refused("smi.split.all-first", 1), Ok((Status::Inconclusive, Code::ObjectRefused)));
+    assert_eq!(refused("smi.api.roundtrip-split", 0), Ok((Status::Fail, Code::ObjectRefused)));
+}
+
+#[test]
+fn a_fault_is_an_error_and_an_interruption_is_not() {
+    let case = Case::new();
+    let broken = |fault| Observations { phases: Vec::new(), fault: Some(fault) };
+    assert_eq!(case.judge(DENY, &broken(Code::KubernetesFault)), Ok((Status::Error, Code::KubernetesFault)));
+    let interrupted = Context { interrupted: true, ..case.context() };
+    let judged = judge(&interrupted, case.assertion(DENY), Some(&broken(Code::Interrupted))).unwrap();
+    assert_eq!((judged.status, judged.reason), (Status::Skipped, Code::Interrupted));
+    let never_begun = judge(&interrupted, case.assertion(DENY), None).unwrap();
+    assert_eq!((never_begun.status, never_begun.reason), (Status::Skipped, Code::Interrupted));
+}
+
+#[test]
+fn a_filter_goes_before_everything_else() {
+    let mut case = Case::new();
+    case.filters = Filters { run: vec!["smi.split.*".parse().unwrap()], skip: Vec::new() };
+    let judged = judge(&case.context(), case.assertion(DENY), None).unwrap();
+    assert_eq!((judged.status, judged.reason), (Status::Skipped, Code::Filtered));
+}
+
+/// Whatever single count of an ideal report is changed, the report no longer says what it said: the judge sees every
+/// number that it is given.
+#[test]
+fn no_count_is_ignored() {
+    let case = Case::new();
+    for assertion in &case.suite.assertions {
+        let id = assertion.id.as_str();
+        let ideal = case.ideal(id);
+        let text = serde_json::to_value(&ideal).unwrap();
+        for pointer in numbers(&text) {
+            // The target's own pace: recorded, judged only where it contradicts something.
+            if ["rounds", "spacingMs", "convergedMs", "elapsedMs"].iter().any(|field| pointer.ends_with(field)) {
+                continue;
+            }
+            let mut edited = text.clone();
+            let number = edited.pointer_mut(&pointer).unwrap();
+            *number = (number.as_u64().unwrap() + 1).into();
+            let seen: Observations = serde_json::from_value(edited).unwrap();
+            let judged = case.judge(id, &seen);
+            assert!(!matches!(judged, Ok((_, Code::Met))), "{id} {pointer}: {judged:?}");
+        }
+    }
+}
+
+fn numbers(value: &serde_json::Value) -> Vec<String> {
+    let children: Vec<(String, &serde_json::Value)> = match value {
+        serde_json::Value::Number(_) => return vec![String::new()],
+        serde_json::Value::Array(items) => items.iter().enumerate().map(|(i, item)| (i.to_string(), item)).collect(),
+        serde_json::Value::Object(fields) => fields.iter().map(|(key, item)| (key.clone(), item)).collect(),
+        _ => Vec::new(),
+    };
+    let below = |(key, child): (String, &serde_json::Value)| {
+        numbers(child).into_iter().map(move |rest| format!("/{key}{rest}")).collect::<Vec<_>>()
+    };
+    children.into_iter().flat_map(below).collect()
+}

@@ -1,0 +1,14 @@
+//! What holds across rooms.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test stops where it fails
+
+mod crds;
+mod discrimination;
+mod documents;
+mod house;
+mod interop;
+mod judge;
+mod mutants;
+mod shares;
+mod suite;
+mod vectors;

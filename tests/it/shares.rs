@@ -1,0 +1,124 @@
+//! The error rates of every share check, exactly: binomial tails in whole numbers, no floating point.
+//!
+//! A check fails a mesh when two batches in a row lie outside the bounds. With `p` the share that the weights ask for
+//! and `d` the tolerance stated below, it is proved for every share check of the suite that
+//!
+//! - a mesh that divides at random exactly by weight is failed with probability at most 1e-6 in a whole run, all share
+//!   checks together, and
+//! - a mesh that is off by `d` or more is caught with probability at least 0.999. Between `d` and the ends the chance
+//!   of being caught only grows, since the bounds enclose `p`.
+
+use num_bigint::BigUint;
+use smi_schemas::smi::{Resource, TrafficSplit};
+use smi_schemas::suite::{Action, Assertion, BUILTIN, Bound, Expect, Phase, Shares, Suite};
+
+/// Points of a hundred by which a mesh may be off without having to be caught.
+fn tolerance(weights: &[u32]) -> u32 {
+    match weights {
+        [90, 10] | [1000, 500] | [1, 1] => 5,
+        _ => 10,
+    }
+}
+
+/// A fraction in whole numbers.
+#[derive(Clone)]
+struct Ratio {
+    over: BigUint,
+    under: BigUint,
+}
+
+impl Ratio {
+    fn new(over: impl Into<BigUint>, under: impl Into<BigUint>) -> Self {
+        Self { over: over.into(), under: under.into() }
+    }
+
+    fn squared(&self) -> Self {
+        Self::new(&self.over * &self.over, &self.under * &self.under)
+    }
+
+    fn plus(&self, other: &Self) -> Self {
+        Self::new(&self.over * &other.under + &other.over * &self.under, &self.under * &other.under)
+    }
+
+    fn at_most(&self, other: &Self) -> bool {
+        &self.over * &other.under <= &other.over * &self.under
+    }
+}
+
+/// Chance that of n requests, each answered by the workload with chance over/under, a number outside lo..=hi is.
+fn outside(n: u32, bound: &Bound, over: u32, under: u32) -> Ratio {
+    let (hit, miss) = (BigUint::from(over), BigUint::from(under - over));
+    let mut miss_powers = vec![BigUint::from(1u32)];
+    for _ in 0..n {
+        let next = miss_powers.last().unwrap() * &miss;
+        miss_powers.push(next);
+    }
+    let mut sum = BigUint::ZERO;
+    let mut choose = BigUint::from(1u32);
+    let mut hit_power = BigUint::from(1u32);
+    for k in 0..=n {
+        if k < bound.lo || k > bound.hi {
+            sum += &choose * &hit_power * &miss_powers[(n - k) as usize];
+        }
+        choose = choose * (n - k) / (k + 1);
+        hit_power *= &hit;
+    }
+    Ratio::new(sum, BigUint::from(under).pow(n))
+}
+
+/// Every share check with the split that is in force when it is made.
+fn checks(suite: &Suite) -> Vec<(&Assertion, &TrafficSplit, &Shares)> {
+    let mut found = Vec::new();
+    for assertion in &suite.assertions {
+        let mut split = None;
+        for phase in &assertion.phases {
+            split = in_force(phase).or(split);
+            for cell in phase.controls.iter().chain(&phase.expect) {
+                if let (Expect::Shares(shares), Some(split)) = (&cell.expect, split) {
+                    found.push((assertion, split, shares));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn in_force(phase: &Phase) -> Option<&TrafficSplit> {
+    let mut written = phase.actions.iter().filter_map(Action::resource).filter_map(|resource| match resource {
+        Resource::TrafficSplit(split) => Some(split),
+        _ => None,
+    });
+    written.next_back()
+}
+
+#[test]
+fn error_rates_hold_exactly() {
+    let suite = Suite::read(BUILTIN[0]).unwrap().0;
+    let caught_enough = Ratio::new(999u32, 1000u32);
+    let mut false_failure = Ratio::new(0u32, 1u32);
+    let mut sampled = 0;
+    for (assertion, split, shares) in checks(&suite) {
+        let weights: Vec<u32> = split.backends.iter().map(|backend| backend.weight).collect();
+        let name = format!("{} {weights:?}", assertion.id);
+        if let [bound] = &shares.bounds[..] {
+            assert_eq!((bound.lo, bound.hi), (shares.n, shares.n), "{name}: all is an exact count");
+            let leak = Bound { workload: bound.workload.clone(), lo: 0, hi: 0 };
+            let caught = outside(shares.n, &leak, 2, 100).squared();
+            assert!(caught_enough.at_most(&caught), "{name}: a leak of 2 % is caught too rarely");
+            continue;
+        }
+        sampled += 1;
+        let sum: u32 = weights.iter().sum();
+        let [first, second] = &shares.bounds[..] else { panic!("{name}: two backends") };
+        // With two backends one count settles the other, so one tail settles both.
+        assert_eq!((shares.n - first.hi, shares.n - first.lo), (second.lo, second.hi), "{name}: bounds mirror");
+        false_failure = false_failure.plus(&outside(shares.n, first, weights[0], sum).squared());
+        let points = tolerance(&weights);
+        for off in [weights[0] * 100 + points * sum, weights[0] * 100 - points * sum] {
+            let caught = outside(shares.n, first, off, sum * 100).squared();
+            assert!(caught_enough.at_most(&caught), "{name}: {points} points off is caught too rarely");
+        }
+    }
+    assert_eq!(sampled, 3, "the draft draws three shares");
+    assert!(false_failure.at_most(&Ratio::new(1u32, 1_000_000u32)), "a sound mesh fails too often");
+}

@@ -1,0 +1,252 @@
+//! The draft of suite v1, and what no suite may contain.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use smi_schemas::smi::{Api, Resource};
+use smi_schemas::suite::{BUILTIN, Class, Expect, Fault, Level, Place, Suite, SuiteError, Via};
+
+fn draft() -> Suite {
+    Suite::read(BUILTIN[0]).unwrap().0
+}
+
+#[test]
+fn the_draft_has_every_core_row_that_needs_http_only() {
+    let suite = draft();
+    let count = |api, class| {
+        let core = suite.assertions.iter().filter(|assertion| assertion.level == Level::Core);
+        core.filter(|assertion| assertion.api == api && assertion.class == class).count()
+    };
+    let counts = Api::ALL.map(|api| (count(api, Class::Presence), count(api, Class::Behaviour)));
+    assert_eq!(counts, [(2, 12), (3, 8), (2, 10)]);
+    let rest = suite.assertions.iter().filter(|assertion| assertion.level != Level::Core);
+    assert_eq!(rest.map(|assertion| assertion.id.as_str()).collect::<Vec<_>>(), ["smi.specs.path-anchor-end"]);
+}
+
+#[test]
+fn what_one_assertion_leaves_behind_cannot_answer_for_the_next() {
+    let mut asked = BTreeSet::new();
+    for assertion in draft().assertions.iter().filter(|assertion| assertion.api != Api::Split) {
+        let cells = assertion.phases.iter().flat_map(|phase| phase.controls.iter().chain(&phase.expect));
+        let own: BTreeSet<_> = cells.map(|cell| (cell.from.clone(), cell.to.clone(), cell.path.clone())).collect();
+        for call in own {
+            assert!(asked.insert(call.clone()), "{} calls what an earlier assertion called: {call:?}", assertion.id);
+        }
+        let tail = assertion.id.tail();
+        let resources = assertion.phases.iter().flat_map(|phase| &phase.actions).filter_map(|action| action.resource());
+        for resource in resources {
+            let name = resource.name().as_str();
+            assert!(name.starts_with(tail) || name == "roundtrip", "{}: {name}", assertion.id);
+            let Resource::HttpRouteGroup(group) = resource else { continue };
+            for path in group.matches.iter().filter_map(|matched| matched.path_regex.as_ref()) {
+                let own = path.starts_with(&format!("/{tail}")) || path == "/roundtrip/.*";
+                assert!(own || (tail == "path-any" && path == ".*"), "{}: {path}", assertion.id);
+                assert!(!path.starts_with('^'), "{}: {path} can never match on some meshes", assertion.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_split_begins_at_the_root_service() {
+    for assertion in draft().assertions.iter().filter(|assertion| assertion.id.as_str().starts_with("smi.split.")) {
+        let before = &assertion.phases[0];
+        assert!(before.expect.is_empty() && matches!(before.controls[0].expect, Expect::Spread(_)), "{}", assertion.id);
+    }
+}
+
+/// A suite of one assertion that every fault below is put into.
+fn sound() -> Value {
+    json!({
+        "version": "0.1.0-draft",
+        "rules": {"window": "window/1", "deny": "deny/1", "shares": "shares/1"},
+        "pace": {"limitMs": 60000, "hold": 20, "gate": 5, "settle": 4, "poll": 10},
+        "shapes": [{
+            "name": "pair",
+            "workloads": [
+                {"name": "client", "serviceAccount": "client", "labels": {"app": "client"}},
+                {"name": "one", "serviceAccount": "web", "labels": {"app": "web"}},
+                {"name": "two", "serviceAccount": "web", "labels": {"app": "web"}}
+            ],
+            "services": [{"name": "web", "selector": {"app": "web"}, "port": 8080, "targetPort": 8080}],
+            "health": [{"from": "one", "to": "one", "via": "loopback", "path": "/health", "expect": "allow"}]
+        }],
+        "assertions": [{
+            "id": "smi.split.sound", "title": "t", "requirement": "r", "spec": "s",
+            "api": "split", "class": "behaviour", "level": "core", "shape": "pair",
+            "versions": {"split": ["v1alpha4"]},
+            "phases": [{
+                "actions": [{"apply": {"kind": "TrafficSplit", "name": "s", "service": "web",
+                                       "backends": [{"service": "web", "weight": 1}]}}],
+                "controls": [{"from": "client", "to": "web", "path": "/a", "expect": {"spread": ["one", "two"]}}],
+                "expect": [
+                    {"from": "client", "to": "web", "path": "/b", "expect": "deny"},
+                    {"from": "client", "to": "web", "path": "/a", "expect": {"shares": {
+                        "n": 10, "bounds": [{"workload": "one", "lo": 1, "hi": 9}, {"workload": "two", "lo": 1, "hi": 9}]}}}
+                ]
+            }]
+        }]
+    })
+}
+
+fn faults(edit: impl FnOnce(&mut Value)) -> Vec<(Place, Fault)> {
+    let mut suite = sound();
+    edit(&mut suite);
+    match Suite::read(&serde_json::to_vec(&suite).unwrap()) {
+        Err(SuiteError::Faults(faults)) => faults,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_sound_suite_is_read() {
+    Suite::read(&serde_json::to_vec(&sound()).unwrap()).unwrap();
+}
+
+#[test]
+#[allow(clippy::too_many_lines)] // one line a fault
+fn every_contradiction_is_found_with_its_place() {
+    type Edit = fn(&mut Value);
+    let assertion = "smi.split.sound";
+    let (suite, own) = ("suite", "smi.split.sound, phase 1");
+    let text = |text: &str| text.to_owned();
+    let cases: Vec<(Edit, &str, Fault)> = vec![
+        (|s| s["pace"]["hold"] = json!(0), suite, Fault::IdlePace),
+        (|s| s["pace"]["limitMs"] = json!(0), suite, Fault::IdlePace),
+        (|s| s["shapes"] = json!([s["shapes"][0], s["shapes"][0]]), suite, Fault::Repeated(text("pair"))),
+        (
+            |s| s["assertions"] = json!([s["assertions"][0], s["assertions"][0]]),
+            suite,
+            Fault::Repeated(text(assertion)),
+        ),
+        (|s| s["shapes"][0]["workloads"][0]["name"] = json!("one"), "pair", Fault::Repeated(text("one"))),
+        (|s| s["assertions"][0]["shape"] = json!("none"), assertion, Fault::UnknownShape(text("none"))),
+        (
+            |s| cell(s, 0)["from"] = json!("nobody"),
+            "smi.split.sound, phase 1, cell 2",
+            Fault::UnknownWorkload(text("nobody")),
+        ),
+        (
+            |s| cell(s, 0)["to"] = json!("nothing"),
+            "smi.split.sound, phase 1, cell 2",
+            Fault::UnknownService(text("nothing")),
+        ),
+        (|s| s["shapes"][0]["health"][0]["expect"] = json!("deny"), "pair, cell 1", Fault::UnhealthyHealth),
+        (|s| s["shapes"][0]["health"][0]["via"] = json!("pod"), "pair, cell 1", Fault::UnhealthyHealth),
+        (|s| s["shapes"][0]["health"][0]["from"] = json!("two"), "pair, cell 1", Fault::LoopbackElsewhere),
+        (|s| cell(s, 0)["method"] = json!("*"), "smi.split.sound, phase 1, cell 2", Fault::AnyMethod),
+        (|s| cell(s, 0)["path"] = json!("b"), "smi.split.sound, phase 1, cell 2", Fault::BadPath),
+        (|s| cell(s, 0)["path"] = json!("/b c"), "smi.split.sound, phase 1, cell 2", Fault::BadPath),
+        (
+            |s| cell(s, 0)["expect"] = json!({"only": "client"}),
+            "smi.split.sound, phase 1, cell 2",
+            Fault::NoDestination(text("client")),
+        ),
+        (
+            |s| cell(s, 0)["expect"] = json!({"spread": ["one"]}),
+            "smi.split.sound, phase 1, cell 2",
+            Fault::NarrowSpread,
+        ),
+        (|s| cell(s, 1)["expect"]["shares"]["n"] = json!(0), "smi.split.sound, phase 1, cell 3", Fault::BadShares),
+        (
+            |s| cell(s, 1)["expect"]["shares"]["bounds"][0]["lo"] = json!(10),
+            "smi.split.sound, phase 1, cell 3",
+            Fault::BadShares,
+        ),
+        (
+            |s| cell(s, 1)["expect"]["shares"]["bounds"][0]["hi"] = json!(11),
+            "smi.split.sound, phase 1, cell 3",
+            Fault::BadShares,
+        ),
+        (
+            |s| cell(s, 1)["expect"]["shares"]["bounds"][1]["workload"] = json!("one"),
+            "smi.split.sound, phase 1, cell 3",
+            Fault::BadShares,
+        ),
+        (|s| cell(s, 1)["expect"]["shares"]["n"] = json!(19), "smi.split.sound, phase 1, cell 3", Fault::BadShares),
+        (
+            |s| s["assertions"][0]["phases"][0]["controls"][0]["expect"] = json!("allow"),
+            "smi.split.sound, phase 1, cell 3",
+            Fault::SharesBlind,
+        ),
+        (|s| s["assertions"][0]["class"] = json!("presence"), assertion, Fault::WrongClass),
+        (
+            |s| {
+                s["assertions"][0]["phases"][0].as_object_mut().unwrap().remove("expect");
+            },
+            assertion,
+            Fault::NothingAsserted,
+        ),
+        (|s| s["assertions"][0]["phases"][0] = json!({}), own, Fault::EmptyPhase),
+        (
+            |s| s["assertions"][0]["phases"][0]["controls"][0]["to"] = json!("nothing"),
+            "smi.split.sound, phase 1, cell 2",
+            Fault::DenyWithoutControl,
+        ),
+        (
+            |s| s["assertions"][0]["versions"] = json!({"access": ["v1alpha3"]}),
+            assertion,
+            Fault::WrongVersions { uses: [Api::Split].into(), given: [Api::Access].into() },
+        ),
+        (|s| s["assertions"][0]["versions"]["split"] = json!([]), assertion, Fault::NoVersion(Api::Split)),
+        (|s| repeat_action(s, "apply"), own, Fault::AlreadyThere(smi_schemas::smi::Kind::TrafficSplit, text("s"))),
+        (|s| rename_action(s, "update"), own, Fault::NotThere(smi_schemas::smi::Kind::TrafficSplit, text("s"))),
+        (
+            |s| s["assertions"][0]["phases"][0]["actions"] = json!([{"delete": {"kind": "TrafficSplit", "name": "s"}}]),
+            own,
+            Fault::NotThere(smi_schemas::smi::Kind::TrafficSplit, text("s")),
+        ),
+        (
+            |s| s["assertions"][0]["phases"][0]["actions"][0]["apply"]["backends"][0]["weight"] = json!(0),
+            own,
+            Fault::ZeroWeight(text("s")),
+        ),
+    ];
+    for (edit, place, fault) in cases {
+        let found = faults(edit);
+        assert!(
+            found.iter().any(|(at, what)| at.to_string() == place && *what == fault),
+            "{place}: {fault}\nfound {found:?}"
+        );
+    }
+}
+
+fn cell(suite: &mut Value, index: usize) -> &mut Value {
+    &mut suite["assertions"][0]["phases"][0]["expect"][index]
+}
+
+fn repeat_action(suite: &mut Value, word: &str) {
+    let actions = &mut suite["assertions"][0]["phases"][0]["actions"];
+    let again = json!({ word: actions[0]["apply"] });
+    actions.as_array_mut().unwrap().push(again);
+}
+
+fn rename_action(suite: &mut Value, word: &str) {
+    let actions = &mut suite["assertions"][0]["phases"][0]["actions"];
+    *actions = json!([{ word: actions[0]["apply"] }]);
+}
+
+#[test]
+fn unknown_words_are_refused() {
+    for (from, to) in [
+        ("\"deny\":\"deny/1\"", "\"deny\":\"deny/2\""),
+        ("\"apply\"", "\"exec\""),
+        ("\"level\":\"core\"", "\"level\":\"core\",\"weight\":1"),
+        ("\"expect\":\"deny\"", "\"expect\":\"maybe\""),
+        ("\"kind\":\"TrafficSplit\"", "\"kind\":\"TrafficMirror\""),
+        ("\"version\":\"0.1.0-draft\"", "\"version\":\"0.1.0 draft\""),
+    ] {
+        let text = serde_json::to_string(&sound()).unwrap();
+        assert!(text.contains(from), "{from}");
+        let edited = text.replacen(from, to, 1);
+        assert!(matches!(Suite::read(edited.as_bytes()), Err(SuiteError::Json(_))), "{to}");
+    }
+}
+
+#[test]
+fn loopback_is_only_for_health() {
+    for assertion in draft().assertions {
+        let cells = assertion.phases.iter().flat_map(|phase| phase.controls.iter().chain(&phase.expect));
+        assert!(cells.into_iter().all(|cell| cell.via != Via::Loopback), "{}", assertion.id);
+    }
+}
