@@ -15,9 +15,10 @@ use smi_keys::pem::KeyPem;
 use smi_keys::{KeyId, PublicKey, SigningKey};
 use smi_schemas::Digest;
 use smi_schemas::names::Slug;
+use smi_schemas::shown::shown;
 
 use crate::cli::{AddArgs, Cli, Format, GenerateArgs, KeyringArgs, KeyringShowArgs, RevokeArgs, ShowArgs};
-use crate::outcome::{Error, Outcome, printable};
+use crate::outcome::{Error, Outcome};
 
 pub(crate) fn generate(args: &GenerateArgs, source: &Source) -> Result<Outcome, Error> {
     let private = &args.out;
@@ -139,7 +140,7 @@ fn public_path(private: &Path) -> PathBuf {
 fn name_of(path: &Path) -> Result<Slug, Error> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     stem.parse().map_err(|error| {
-        let message = format!("{} is no name for a key ({error}): give one with --name", printable(&stem));
+        let message = format!("{} is no name for a key ({error}): give one with --name", shown(&stem));
         Error::Arguments(Cli::command().error(ErrorKind::ValueValidation, message))
     })
 }
@@ -173,7 +174,7 @@ impl ShownKey {
 
     fn to_text(&self) -> String {
         let Self { file, kind, key_id, public_key, pem } = self;
-        format!("file        {} ({kind} key)\nkey id      {key_id}\npublic key  {public_key}\n{pem}", printable(file))
+        format!("file        {} ({kind} key)\nkey id      {key_id}\npublic key  {public_key}\n{pem}", shown(file))
     }
 }
 

@@ -4,13 +4,13 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use anstyle::{AnsiColor, Style};
 use smi_keys::NoRandomness;
 use smi_keys::files::FileError;
 use smi_keys::key_file::{CreateError, ReadError};
 use smi_keys::keyring::{ChangeError, KeyringError};
 use smi_keys::passphrase::PassphraseError;
-use smi_schemas::codes::{Code, Exit};
+use smi_schemas::codes::{Code, Exit, error_text};
+use smi_schemas::shown::shown;
 
 /// What a command that succeeds has to say.
 pub(crate) struct Outcome {
@@ -69,9 +69,15 @@ pub(crate) fn report(outcome: Result<Outcome, Error>) -> Exit {
             let _ = error.print();
             Exit::Success
         }
+        Err(Error::Arguments(error)) => {
+            let _ = error.print();
+            let exit = Exit::Usage;
+            let _ = writeln!(anstream::stderr().lock(), "exit {}: {}", exit.number(), exit.words());
+            exit
+        }
         Err(error) => {
-            let exit = error.code().map_or(Exit::Usage, |code| code.class().exit());
-            let _ = explain(&error, exit);
+            let (text, exit) = error_text(error.code(), &error);
+            let _ = anstream::stderr().lock().write_all(text.as_bytes());
             exit
         }
     }
@@ -80,50 +86,12 @@ pub(crate) fn report(outcome: Result<Outcome, Error>) -> Exit {
 fn print(outcome: &Outcome) -> Result<(), Error> {
     let mut stderr = anstream::stderr().lock();
     for note in &outcome.notes {
-        let _ = writeln!(stderr, "{}", printable(note));
+        let _ = writeln!(stderr, "{}", shown(note));
     }
     let mut stdout = io::stdout().lock();
     match stdout.write_all(outcome.data.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(Error::Output),
-    }
-}
-
-fn explain(error: &Error, exit: Exit) -> io::Result<()> {
-    const ERROR: Style = AnsiColor::Red.on_default().bold();
-    const BOLD: Style = Style::new().bold();
-    let mut stderr = anstream::stderr().lock();
-    if let Error::Arguments(error) = error {
-        error.print()?;
-    }
-    if let Some(code) = error.code() {
-        writeln!(stderr, "{ERROR}error[{code}]{ERROR:#}{BOLD}: {}{BOLD:#}", code.sentence())?;
-        writeln!(stderr, "  {}", printable(&error.to_string()))?;
-        writeln!(stderr, "{BOLD}remedy:{BOLD:#} {}", code.remedy())?;
-    }
-    writeln!(stderr, "exit {}: {}", exit.number(), exit.words())
-}
-
-/// The text without characters that a terminal acts upon: file names and keyrings come from others.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '"' | '\'' | '\\' => shown.push(character),
-            other => shown.extend(other.escape_debug()),
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_printed_moves_no_cursor() {
-        assert_eq!(printable("it's C:\\é \"x\""), "it's C:\\é \"x\"");
-        assert_eq!(printable("a\u{1b}[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
     }
 }

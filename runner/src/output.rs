@@ -7,10 +7,10 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
 use smi_schemas::statement::{Enforcing, Predicate, Purpose};
 use smi_schemas::suite::{Assertion, Cell, Expect, Phase, Role, Shape, Suite, Via};
-use smi_verifier::capability::ApiSummary;
 use smi_verifier::judge::{agrees, within};
 
 use crate::plan::Plan;

@@ -18,6 +18,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::shown::shown;
+
 /// What a code is given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -33,6 +35,10 @@ pub enum Class {
     Usage,
     /// The command was asked for nothing.
     Selection,
+    /// A publisher refuses a request.
+    Submission,
+    /// Nothing was decided; the same request may be made again.
+    Retry,
     /// A file or the machine stands in the way.
     Environment,
 }
@@ -58,6 +64,10 @@ pub enum Exit {
     Harness,
     /// The bundle is refused.
     Refused,
+    /// Nothing was decided.
+    NoVerdict,
+    /// A publisher refused the submission.
+    NotPublished,
     /// Stopped by SIGINT, as Ctrl-C sends it.
     Interrupted,
     /// Stopped by SIGTERM.
@@ -66,7 +76,7 @@ pub enum Exit {
 
 impl Exit {
     /// Every way to end.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Unexpected,
         Self::Usage,
@@ -76,6 +86,8 @@ impl Exit {
         Self::Environment,
         Self::Harness,
         Self::Refused,
+        Self::NoVerdict,
+        Self::NotPublished,
         Self::Interrupted,
         Self::Terminated,
     ];
@@ -92,6 +104,8 @@ impl Exit {
             Self::Environment => 6,
             Self::Harness => 7,
             Self::Refused => 8,
+            Self::NoVerdict => 9,
+            Self::NotPublished => 10,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -109,6 +123,8 @@ impl Exit {
             Self::Environment => "a file or this machine stands in the way",
             Self::Harness => "the harness failed, not the mesh",
             Self::Refused => "refused",
+            Self::NoVerdict => "nothing was decided; try again",
+            Self::NotPublished => "the publisher refused the submission",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",
         }
@@ -124,9 +140,26 @@ impl Class {
             Self::Refusal => Exit::Refused,
             Self::Usage => Exit::Usage,
             Self::Selection => Exit::NothingSelected,
+            Self::Submission => Exit::NotPublished,
+            Self::Retry => Exit::NoVerdict,
             Self::Environment => Exit::Environment,
         }
     }
+}
+
+/// An error as every program prints it: its code and sentence, what is concretely wrong, the remedy, and the exit code
+/// in words. Without a code it is one that nobody foresaw.
+pub fn error_text(code: Option<Code>, detail: &dyn fmt::Display) -> (String, Exit) {
+    let detail = shown(&detail.to_string());
+    let exit = code.map_or(Exit::Unexpected, |code| code.class().exit());
+    let end = format!("exit {}: {}", exit.number(), exit.words());
+    let text = match code {
+        Some(code) => {
+            format!("error[{code}]: {}\n  {detail}\nremedy: {}\n{end}\n", code.sentence(), code.remedy())
+        }
+        None => format!("error: {detail}\n{end}\n"),
+    };
+    (text, exit)
 }
 
 macro_rules! codes {
@@ -503,7 +536,57 @@ codes! {
             "List the ids with `smi-runner list`, and use * for any text, such as 'smi.split.*'."
     }
 
+    Submission {
+        NotFound "not-found"
+            "There is nothing at this address."
+            "The digest is of another result, or the path is misspelt."
+            "Find results in /v1/feed."
+        MethodNotAllowed "method-not-allowed"
+            "The address does not take this method."
+            "A bundle was sent to the wrong address, or a page was asked for with POST."
+            "Send bundles with POST to /v1/bundles, and read with GET."
+        RequestMalformed "request-malformed"
+            "The request cannot be understood."
+            "A parameter has another form, or the body broke off."
+            "Correct the request as its detail says."
+        ReviewNeeded "review-needed"
+            "Results of this signer are published after review, and this publisher takes no reviews."
+            "The signer's key is marked after-review in the keyring."
+            "Have the programme mark the key direct."
+        SubmissionRefused "submission-refused"
+            "The publisher refused the bundle."
+            "Its answer names the grounds."
+            "Mend what the answer names, and submit again."
+    }
+
+    Retry {
+        RequestSlow "request-slow"
+            "The request did not arrive in time."
+            "The connection is slow, or broke off silently."
+            "Send it again."
+        PublisherBusy "publisher-busy"
+            "The publisher has as much to do as it takes on."
+            "Many submissions or streams at once."
+            "Try again in a few seconds."
+        PublisherFault "publisher-fault"
+            "The publisher could not finish the request."
+            "Its disk is full or failing, or it is stopping."
+            "Try again later; a submission that was stored is answered with its index."
+        PublisherUnreachable "publisher-unreachable"
+            "The publisher did not answer."
+            "The address is wrong, or the network or the publisher is down."
+            "Check the address, and try again; a submission that was stored is answered with its index."
+    }
+
     Environment {
+        AddressTaken "address-taken"
+            "The address cannot be listened on."
+            "Another program has it, or it is not this machine's."
+            "Choose another address, or port 0 for a free one."
+        StoreDamaged "store-damaged"
+            "The database does not hold what it says it holds."
+            "Files were changed, or the disk failed."
+            "Restore the directory from a backup."
         KeyringInvalid "keyring-invalid"
             "The keyring cannot be trusted as it stands."
             "It is not the JSON of a keyring, or breaks one of its rules."

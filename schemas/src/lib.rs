@@ -6,9 +6,10 @@
 //! - [`report`]: what was seen and what follows from it
 //! - [`statement`]: the report bound to everything it depends on
 //! - [`bundle`]: the statement's bytes, signed, as a file
+//! - [`feed`]: what readers are told of it
 //!
 //! and beside them [`codes`], the one registry of what can be said of any of these; [`names`], [`Digest`] and
-//! [`Timestamp`], the words they are made of; [`json`], the one reader; and [`documents`], their JSON Schemas.
+//! [`Timestamp`], the words they are made of; [`json`], the one reader; [`mod@shown`], for what comes from outside; and [`documents`], their JSON Schemas.
 //!
 //! There are no keys here, no I/O, no async, no clock.
 
@@ -16,9 +17,11 @@ pub mod bundle;
 pub mod codes;
 pub mod digest;
 pub mod documents;
+pub mod feed;
 pub mod json;
 pub mod names;
 pub mod report;
+pub mod shown;
 pub mod smi;
 pub mod statement;
 pub mod suite;

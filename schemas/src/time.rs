@@ -31,6 +31,9 @@ pub struct Timestamp(
 pub struct ParseTimestampError;
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(OffsetDateTime::UNIX_EPOCH);
+
     /// The time `seconds` after 1970-01-01T00:00:00Z, if it lies in the years 0 to 9999.
     pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
         let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;

@@ -9,6 +9,7 @@ mod house;
 mod interop;
 mod judge;
 mod mutants;
+mod readme;
 mod shares;
 mod suite;
 mod vectors;

@@ -16,56 +16,11 @@
 //! | `compliant` | at least one core behaviour passed and nothing scored failed |
 //! | `undecided` | neither |
 
-use std::fmt;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use smi_schemas::feed::{ApiSummary, Capability, Compliance};
 use smi_schemas::report::{Result as AssertionResult, Status};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::Predicate;
 use smi_schemas::suite::{Assertion, Class, Level, Suite};
-
-/// What is supported of an API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Capability {
-    Full,
-    Partial,
-    None,
-    Unknown,
-}
-
-/// Whether what is supported behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
-pub enum Compliance {
-    Compliant,
-    NonCompliant,
-    Undecided,
-}
-
-/// One API in one result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApiSummary {
-    /// The API.
-    pub api: Api,
-    /// The version tested; none when the API is not served.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<ApiVersion>,
-    /// What is supported.
-    pub capability: Capability,
-    /// Whether it behaves.
-    pub compliance: Compliance,
-    /// Scored assertions that passed.
-    pub passed: u32,
-    /// Scored assertions that failed.
-    pub failed: u32,
-    /// Scored assertions that exist in this version.
-    pub scored: u32,
-}
 
 /// Sums up every API of a result, in the order in which APIs are shown.
 pub fn summarize(suite: &Suite, predicate: &Predicate) -> Vec<ApiSummary> {
@@ -127,55 +82,6 @@ fn summary(api: Api, version: Option<ApiVersion>, scored: &[(bool, Status)]) -> 
         passed: count(passed),
         failed: count(failed),
         scored: count(scored.len()),
-    }
-}
-
-impl Capability {
-    /// The word used in JSON, flags and pages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Partial => "partial",
-            Self::None => "none",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl Compliance {
-    /// The word used in JSON, flags and pages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Compliant => "compliant",
-            Self::NonCompliant => "non-compliant",
-            Self::Undecided => "undecided",
-        }
-    }
-}
-
-impl ApiSummary {
-    /// The heading of a table whose lines are [`ApiSummary`]s.
-    pub const HEADER: &str = "api       version    capability  compliance     passed  failed  of";
-}
-
-/// A line of a table.
-impl fmt::Display for ApiSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = self.version.map_or("absent", ApiVersion::as_str);
-        let Self { api, capability, compliance, passed, failed, scored, .. } = self;
-        write!(f, "{api:<8}  {version:<9}  {capability:<10}  {compliance:<13}  {passed:>6}  {failed:>6}  {scored:>2}")
-    }
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Display for Compliance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -26,6 +26,7 @@ pub mod capability;
 pub mod judge;
 pub mod policy;
 pub mod verdict;
+pub mod view;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -36,19 +37,21 @@ use smi_keys::KeyId;
 use smi_keys::keyring::{Entry, Role};
 use smi_schemas::bundle::{Bundle, BundleError, MAX_BUNDLE_BYTES, PAYLOAD_TYPE};
 use smi_schemas::codes::Code;
+use smi_schemas::feed::ApiSummary;
 use smi_schemas::json::JsonError;
 use smi_schemas::names::{AssertionId, Slug};
 use smi_schemas::report::Status;
+use smi_schemas::shown::shown;
 use smi_schemas::statement::{Predicate, Purpose, Statement, StatementError, Target};
 use smi_schemas::suite::Suite;
 use smi_schemas::{Digest, Timestamp};
 
-use crate::capability::{ApiSummary, summarize};
+use crate::capability::summarize;
 use crate::judge::{Context, judge};
 use crate::policy::{MAX_CLOCK_SKEW_SECONDS, Policy};
 
-/// Bytes of a finding's detail.
-const MAX_DETAIL_BYTES: usize = 300;
+/// Characters of a finding's detail.
+const MAX_DETAIL_CHARS: usize = 300;
 
 /// A stage of the verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -393,7 +396,7 @@ fn withheld(predicate: &Predicate) -> Vec<Code> {
 }
 
 fn refuse<T>(stage: Stage, code: Code, detail: impl fmt::Display) -> Result<T, Refused> {
-    Err(Refused { stage, findings: vec![Finding { code, detail: shown(&detail.to_string()) }] })
+    Err(Refused { stage, findings: vec![Finding { code, detail: quoted(&detail.to_string()) }] })
 }
 
 fn all(stage: Stage, findings: Vec<Finding>) -> Result<(), Refused> {
@@ -402,15 +405,11 @@ fn all(stage: Stage, findings: Vec<Finding>) -> Result<(), Refused> {
 
 /// A parser's message may quote the bundle, which is not trusted yet: what a terminal would obey is escaped, and what
 /// would fill it is cut.
-fn shown(detail: &str) -> String {
-    let printable = |c: char| c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric();
-    let mut text = String::new();
-    for c in detail.chars() {
-        if text.len() >= MAX_DETAIL_BYTES {
-            text.push('…');
-            break;
-        }
-        if printable(c) { text.push(c) } else { text.extend(c.escape_unicode()) }
+fn quoted(detail: &str) -> String {
+    let mut text = shown(detail);
+    if let Some((end, _)) = text.char_indices().nth(MAX_DETAIL_CHARS) {
+        text.truncate(end);
+        text.push('…');
     }
     text
 }
@@ -420,8 +419,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_cannot_command_a_terminal() {
-        assert_eq!(shown("a\u{1b}[31m\u{202e}b"), "a\\u{1b}[31m\\u{202e}b");
-        assert_eq!(shown(&"x".repeat(10_000)).chars().count(), MAX_DETAIL_BYTES + 1);
+    fn details_cannot_fill_a_terminal() {
+        assert_eq!(quoted("a\u{1b}b"), "a\\u{1b}b");
+        assert_eq!(quoted(&"é".repeat(10_000)).chars().count(), MAX_DETAIL_CHARS + 1);
     }
 }

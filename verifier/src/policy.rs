@@ -5,11 +5,10 @@ use std::str::FromStr;
 
 use smi_keys::keyring::Keyring;
 use smi_schemas::Digest;
+use smi_schemas::feed::{ApiSummary, Capability, Compliance};
 use smi_schemas::names::Version;
 use smi_schemas::smi::Api;
 use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
-
-use crate::capability::{ApiSummary, Capability, Compliance};
 
 /// How far a signer's clock may run ahead of the verifier's.
 pub const MAX_CLOCK_SKEW_SECONDS: i64 = 600;

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smi_keys::KeyId;
 use smi_schemas::codes::{Class, Code, Exit};
+use smi_schemas::feed::ApiSummary;
 use smi_schemas::names::{AssertionId, RunId, Slug, Version};
 use smi_schemas::report::Status;
 use smi_schemas::statement::{Enforcing, Purpose, Target, Versioned};
 use smi_schemas::{Digest, Timestamp};
 
-use crate::capability::ApiSummary;
 use crate::policy::Requirement;
 use crate::{Outcome, Refused, Stage, Verified, checks};
 

@@ -15,7 +15,7 @@ use smi_keys::files::FileError;
 use smi_keys::key_file::ReadError;
 use smi_runner::kubernetes::dialect;
 use smi_runner::plan::{Plan, VersionError, choose};
-use smi_schemas::codes::{Code, Exit};
+use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Overrides};
 use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
@@ -73,16 +73,14 @@ impl CommandError {
 
     /// Prints the error with its remedy, and the exit code in words, on standard error.
     pub(crate) fn report(&self) -> Exit {
-        let exit = self.code().map_or(Exit::Unexpected, |code| code.class().exit());
-        let mut err = anstream::stderr().lock();
+        if let Self::Io(error) = self
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return Exit::Success; // the reader has heard enough
+        }
+        let (text, exit) = error_text(self.code(), self);
         // With standard error gone there is nobody left to tell.
-        let _ = match self.code() {
-            Some(code) => {
-                writeln!(err, "error[{code}]: {}\n  {self}\n  remedy: {}", code.sentence(), code.remedy())
-            }
-            None => writeln!(err, "error: {self}"),
-        };
-        let _ = writeln!(err, "exit {}: {}", exit.number(), exit.words());
+        let _ = anstream::stderr().lock().write_all(text.as_bytes());
         exit
     }
 }

@@ -19,11 +19,12 @@ use smi_runner::sandbox::SandboxTarget;
 use smi_runner::statement::{Begun, own_digest, statement};
 use smi_runner::target::Target;
 use smi_schemas::codes::Exit;
+use smi_schemas::feed::ApiSummary;
 use smi_schemas::names::{RunId, Version};
 use smi_schemas::report::Status;
 use smi_schemas::statement::{Statement, Versioned};
 use smi_schemas::{Digest, Timestamp};
-use smi_verifier::capability::{ApiSummary, summarize};
+use smi_verifier::capability::summarize;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, exists, planned};
@@ -32,7 +33,7 @@ use crate::args::{Output, Run};
 /// Where a bundle goes when nothing else is said.
 const DEFAULT_OUT: &str = "result.json";
 
-/// What `run -o json` prints.
+/// What is printed of a run; `run -o json` prints it as it stands.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Printed<'a> {
@@ -53,8 +54,8 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let text = arguments.output == Output::Text;
     if text {
-        let mut out = anstream::stdout().lock();
-        output::facts(&mut out, &plan, target.facts(), &begun.id.to_string(), begun.purpose)?;
+        let id = begun.id.to_string();
+        heard(output::facts(&mut anstream::stdout().lock(), &plan, target.facts(), &id, begun.purpose))?;
     }
     let signal = AtomicU8::new(0);
     let executed = runtime.block_on(watched(&plan, &target, text, &signal));
@@ -68,21 +69,34 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     let exit = exit(&plan, &executed, signal.load(Ordering::Relaxed));
     let (path, payload) =
         bundle.as_ref().map_or((None, None), |(path, payload)| (Some(path.as_path()), Some(*payload)));
-    let mut out = anstream::stdout().lock();
-    if text {
-        output::summary(&mut out, &apis, &executed.results)?;
-        if let (Some(path), Some(payload)) = (path, payload) {
-            let shown = path.display();
-            writeln!(out, "\nbundle    {shown}\nresult    {payload}")?;
-            writeln!(out, "verify    smi-verifier verify {shown} --keyring KEYRING --allow-sandbox --allow-draft")?;
-        }
-        writeln!(out, "\nexit {}: {}", exit.number(), exit.words())?;
-    } else {
-        let printed = Printed { exit: exit.number(), payload, bundle: path, apis: &apis, statement: &statement };
-        serde_json::to_writer_pretty(&mut out, &printed).map_err(io::Error::from)?;
-        writeln!(out)?;
-    }
+    let printed = Printed { exit: exit.number(), payload, bundle: path, apis: &apis, statement: &statement };
+    heard(if text { print_text(&printed, exit) } else { print_json(&printed) })?;
     Ok(exit)
+}
+
+fn print_text(printed: &Printed<'_>, exit: Exit) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    output::summary(&mut out, printed.apis, &printed.statement.predicate.assertions)?;
+    if let (Some(path), Some(payload)) = (printed.bundle, printed.payload) {
+        let shown = path.display();
+        writeln!(out, "\nbundle    {shown}\nresult    {payload}")?;
+        writeln!(out, "verify    smi-verifier verify {shown} --keyring KEYRING --allow-sandbox --allow-draft")?;
+    }
+    writeln!(out, "\nexit {}: {}", exit.number(), exit.words())
+}
+
+fn print_json(printed: &Printed<'_>) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, printed)?;
+    writeln!(out)
+}
+
+/// A reader that went away has heard enough; the run goes on for the bundle's sake.
+fn heard(told: io::Result<()>) -> io::Result<()> {
+    match told {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        told => told,
+    }
 }
 
 /// The key and where the bundle goes, both known to be usable before anything is run.

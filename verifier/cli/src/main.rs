@@ -4,22 +4,21 @@ mod args;
 mod text;
 mod verify;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use smi_schemas::codes::Exit;
+use smi_schemas::codes::error_text;
 
 use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
     let Arguments { command: Command::Verify(arguments) } = Arguments::parse();
-    let exit = match verify::verify(&arguments) {
-        Ok(exit) => exit,
-        Err(error) => {
-            let exit = error.code().map_or(Exit::Unexpected, |code| code.class().exit());
-            text::error(&error, exit);
-            exit
-        }
-    };
+    let exit = verify::verify(&arguments).unwrap_or_else(|error| {
+        let (text, exit) = error_text(error.code(), &error);
+        // With standard error gone there is nobody left to tell.
+        let _ = anstream::stderr().lock().write_all(text.as_bytes());
+        exit
+    });
     ExitCode::from(exit.number())
 }

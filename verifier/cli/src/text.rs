@@ -3,13 +3,10 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use smi_schemas::codes::Exit;
+use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::Status;
-use smi_verifier::capability::ApiSummary;
 use smi_verifier::verdict::{Accepted, Explained, Verdict};
 use smi_verifier::{Outcome, Stage};
-
-use crate::verify::VerifyError;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -110,17 +107,4 @@ fn withheld(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
         writeln!(out, "  {OPEN}{}{OPEN:#}  {} {}", reason.code, reason.sentence, reason.remedy)?;
     }
     Ok(())
-}
-
-/// An error, its remedy and the exit code in words, on standard error.
-pub(crate) fn error(error: &VerifyError, exit: Exit) {
-    let mut err = anstream::stderr().lock();
-    // With standard error gone there is nobody left to tell.
-    let _ = match error.code() {
-        Some(code) => {
-            writeln!(err, "{BAD}error[{code}]{BAD:#}: {}\n  {error}\n  remedy: {}", code.sentence(), code.remedy())
-        }
-        None => writeln!(err, "{BAD}error{BAD:#}: {error}"),
-    };
-    let _ = writeln!(err, "exit {}: {}", exit.number(), exit.words());
 }

@@ -1,0 +1,243 @@
+//! The binary as a user meets it: what it runs, writes, prints and refuses, and how it exits.
+
+#![allow(clippy::unwrap_used)] // a test stops where it fails
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use smi_keys::SigningKey;
+use smi_keys::keyring::{Entry, Keyring, Publish, Role};
+use smi_schemas::codes::Code;
+use smi_schemas::report::Status;
+use smi_verifier::policy::{Policy, Suites};
+use smi_verifier::{Verified, verify};
+use tempfile::TempDir;
+
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A key file of `seed`, without a passphrase.
+    fn key(&self, mode: u32) -> SigningKey {
+        use std::os::unix::fs::PermissionsExt as _;
+        let key = SigningKey::from_seed([7; 32]);
+        fs::write(self.path("key.pem"), smi_keys::pem::encode_plain(&key).unwrap().as_bytes()).unwrap();
+        fs::set_permissions(self.path("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
+        key
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-runner"));
+        command.args(arguments).current_dir(self.0.path()).env_remove("SMI_KEY_PASSPHRASE").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn verified(bundle: &Path, key: &SigningKey) -> Verified {
+    let mut keyring = Keyring::default();
+    let entry = Entry {
+        name: "sandbox".parse().unwrap(),
+        role: Role::Vendor,
+        public_key: key.public(),
+        meshes: ["sandbox".parse().unwrap()].into(),
+        publish: Some(Publish::Direct),
+        revoked: None,
+    };
+    keyring.add(entry).unwrap();
+    let policy = Policy {
+        keyring,
+        suites: Suites::builtin().unwrap(),
+        allow_sandbox: true,
+        allow_draft: true,
+        publication: false,
+        max_age_seconds: None,
+    };
+    let now = "2999-01-01T00:00:00Z".parse().unwrap();
+    verify(&fs::read(bundle).unwrap(), &policy, now).unwrap()
+}
+
+#[test]
+fn a_whole_run_is_signed_and_replayed() {
+    let bench = Bench::new();
+    let key = bench.key(0o600);
+    let output = bench.run(&["run", "--key", "key.pem", "--purpose", "official", "--junit", "junit.xml"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+    assert!(
+        text.ends_with("exit 0: success\n") && text.contains("verify    smi-verifier verify result.json"),
+        "{text}"
+    );
+    let verified = verified(&bench.path("result.json"), &key);
+    assert_eq!(verified.withheld(), []);
+    for api in verified.apis() {
+        assert_eq!((api.passed, api.failed), (api.scored, 0), "{api}");
+    }
+    let junit = fs::read_to_string(bench.path("junit.xml")).unwrap();
+    assert!(junit.contains(r#"<testcase name="smi.split.weights-90-10""#) && !junit.contains("<failure"), "{junit}");
+}
+
+#[test]
+fn a_second_run_overwrites_nothing_and_says_so_before_it_begins() {
+    let bench = Bench::new();
+    bench.key(0o600);
+    fs::write(bench.path("result.json"), "precious").unwrap();
+    let output = bench.run(&["run", "--key", "key.pem"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("error[file-exists]") && stderr(&output).ends_with("it cannot use\n"));
+    assert!(output.stdout.is_empty(), "nothing was run");
+    assert_eq!(fs::read_to_string(bench.path("result.json")).unwrap(), "precious");
+}
+
+#[test]
+fn a_part_of_the_suite_is_signed_and_never_published() {
+    let bench = Bench::new();
+    let key = bench.key(0o600);
+    let output = bench.run(&[
+        "run",
+        "--run",
+        "smi.access.*",
+        "--skip",
+        "*.server-side",
+        "--key",
+        "key.pem",
+        "--out",
+        "part.json",
+    ]);
+    assert_eq!(output.status.code(), Some(5), "{}", stdout(&output));
+    let verified = verified(&bench.path("part.json"), &key);
+    assert_eq!(verified.withheld(), [Code::PolicyTrial, Code::PolicyPartial]);
+    let executed = verified.statement().predicate.assertions.iter().filter(|result| result.status == Status::Pass);
+    assert_eq!(executed.count(), 11);
+}
+
+#[test]
+fn an_interrupted_run_says_so_in_its_bundle() {
+    let bench = Bench::new();
+    let key = bench.key(0o600);
+    let mut child = bench.command(&["run", "--key", "key.pem"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("smi.access.default-deny")), "the run never got under way");
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    let verified = verified(&bench.path("result.json"), &key);
+    assert!(verified.withheld().contains(&Code::PolicyInterrupted));
+    let results = &verified.statement().predicate.assertions;
+    assert!(results.iter().any(|result| result.reason == Code::Interrupted && result.status == Status::Skipped));
+    assert!(results.iter().any(|result| result.status == Status::Pass), "what was done is kept");
+}
+
+#[test]
+fn a_reader_that_goes_away_stops_nothing() {
+    let bench = Bench::new();
+    let key = bench.key(0o600);
+    let mut child =
+        bench.command(&["run", "--key", "key.pem"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    assert!(verified(&bench.path("result.json"), &key).apis().iter().all(|api| api.failed == 0));
+}
+
+#[test]
+fn json_is_one_document() {
+    let bench = Bench::new();
+    let output = bench.run(&["run", "--run", "smi.api.*", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert_eq!((&document["exit"], &document["bundle"]), (&5.into(), &serde_json::Value::Null));
+    assert_eq!(document["statement"]["predicate"]["assertions"].as_array().unwrap().len(), 38);
+}
+
+#[test]
+fn an_older_version_is_tested_when_asked_for() {
+    let bench = Bench::new();
+    let output = bench.run(&["run", "--run", "smi.split.ab-*", "--api-version", "split=v1alpha2"]);
+    let text = stdout(&output);
+    assert!(text.contains("split v1alpha2") && text.contains("2 not-applicable"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_with_a_remedy() {
+    let bench = Bench::new();
+    bench.key(0o644);
+    let nothing = ["run", "--run", "smi.nothing"];
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&nothing, 4, "nothing-selected"),
+        (&["plan", "--skip", "*"], 4, "nothing-selected"),
+        (&["run", "--out", "x.json"], 2, "key-needed"),
+        (&["run", "--key", "absent.pem"], 2, "file-unreadable"),
+        (&["run", "--key", "key.pem"], 6, "key-file-permissions"),
+        (&["run", "--api-version", "access=v1alpha1"], 2, "version-not-testable"),
+        (&["explain", "no-such-code"], 2, "code-unknown"),
+        (&["image", "--out", "agent.tar", "--agent", "key.pem"], 2, "agent-binary"),
+    ];
+    for (arguments, exit, code) in cases {
+        let output = bench.run(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {text}");
+        assert!(text.contains(&format!("error[{code}]")) && text.contains("remedy: "), "{arguments:?}: {text}");
+        assert!(text.lines().last().unwrap().starts_with(&format!("exit {exit}: ")), "{arguments:?}: {text}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    for arguments in
+        [&["run", "--run", "SMI"][..], &["run", "--purpose", "fun"], &["run", "--api-version", "mesh=1"], &[]]
+    {
+        assert_eq!(bench.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert!(!bench.path("agent.tar").exists());
+}
+
+#[test]
+fn a_plan_is_yaml_and_touches_nothing() {
+    let bench = Bench::new();
+    let output = bench.run(&["plan", "--run", "smi.split.ab-match"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let documents: Vec<serde_yaml_ng::Value> = serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        .collect();
+    let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
+    assert_eq!(kinds, ["HTTPRouteGroup", "TrafficSplit"], "{text}");
+    assert!(
+        text.contains("# expect: client calls web, GET /ab-match/a x-smi-group: beta: answered by web-v2 only"),
+        "{text}"
+    );
+}
+
+#[test]
+fn lists_explanations_and_crds_are_printed() {
+    let bench = Bench::new();
+    let list = stdout(&bench.run(&["list"]));
+    assert!(list.contains("smi.access.default-deny") && list.lines().count() == 40, "{list}");
+    assert_eq!(bench.run(&["list", "-o", "json"]).stdout, smi_schemas::suite::BUILTIN[0]);
+    for code in Code::ALL {
+        let text = stdout(&bench.run(&["explain", code.as_str()]));
+        assert!(text.contains(code.sentence()) && text.contains(code.remedy()), "{code}: {text}");
+    }
+    assert_eq!(stdout(&bench.run(&["explain"])).lines().count(), Code::ALL.len());
+    for release in ["v0.5.0", "v0.6.0"] {
+        assert!(stdout(&bench.run(&["crds", release])).contains("kind: CustomResourceDefinition"));
+    }
+}

@@ -1,0 +1,172 @@
+//! What readers are told of accepted results.
+//!
+//! A publisher gives every accepted result an [`Entry`], numbered from 0 without a hole, and hands entries out in
+//! [`Page`]s. An entry says who signed what about which mesh, and sums up each API; the bundle behind it is served by
+//! its payload's digest, for whoever does not want to take the publisher's word.
+//!
+//! ```
+//! use smi_schemas::feed::Entry;
+//!
+//! let entry: Entry = serde_json::from_str(r#"{
+//!   "index": 0,
+//!   "payload": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
+//!   "acceptedAt": "2026-01-02T08:06:00Z",
+//!   "signer": "acme",
+//!   "keyId": "57742b03f31d83cb250126d26311ba9e6f01f6d13b113aaaa2c86ff434944d3c",
+//!   "keyring": 3,
+//!   "mesh": "acme-mesh",
+//!   "meshVersion": "1.2.3",
+//!   "target": "kubernetes v1.34.9",
+//!   "suite": "1.0.0",
+//!   "finishedAt": "2026-01-02T08:05:00Z",
+//!   "apis": [{"api": "split", "version": "v1alpha4", "capability": "full", "compliance": "compliant",
+//!             "passed": 12, "failed": 0, "scored": 12}]
+//! }"#).unwrap();
+//! assert_eq!(entry.apis[0].to_string(), "split     v1alpha4   full        compliant          12       0  12");
+//! ```
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::names::{Slug, Version};
+use crate::smi::{Api, ApiVersion};
+use crate::time::Timestamp;
+
+/// An accepted result, as readers are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Entry {
+    /// Its number, from 0.
+    pub index: u64,
+    /// The result's identity: the digest of its payload.
+    pub payload: Digest,
+    /// The publisher's clock when it was accepted.
+    pub accepted_at: Timestamp,
+    /// The signer's name in the keyring.
+    pub signer: Slug,
+    /// The signer's key.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub key_id: String,
+    /// The version of the keyring that it was accepted under.
+    pub keyring: u64,
+    /// The mesh.
+    pub mesh: Slug,
+    /// The mesh's version as measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_version: Option<Version>,
+    /// Where the suite ran: `sandbox`, or `kubernetes` and its version.
+    pub target: String,
+    /// The suite's version.
+    pub suite: Version,
+    /// The signer's claim of when the run ended.
+    pub finished_at: Timestamp,
+    /// Capability and compliance of each API.
+    pub apis: Vec<ApiSummary>,
+}
+
+/// Entries in order, from after the one that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Page {
+    /// Entries in all at this time.
+    pub size: u64,
+    /// The entries of this page.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins: ask for the entries after this index. None when this is the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<u64>,
+}
+
+/// What is supported of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Capability {
+    Full,
+    Partial,
+    None,
+    Unknown,
+}
+
+/// Whether what is supported behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Compliance {
+    Compliant,
+    NonCompliant,
+    Undecided,
+}
+
+/// One API in one result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiSummary {
+    /// The API.
+    pub api: Api,
+    /// The version tested; none when the API is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<ApiVersion>,
+    /// What is supported.
+    pub capability: Capability,
+    /// Whether it behaves.
+    pub compliance: Compliance,
+    /// Scored assertions that passed.
+    pub passed: u32,
+    /// Scored assertions that failed.
+    pub failed: u32,
+    /// Scored assertions that exist in this version.
+    pub scored: u32,
+}
+
+impl Capability {
+    /// The word used in JSON, flags and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+            Self::None => "none",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Compliance {
+    /// The word used in JSON, flags and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compliant => "compliant",
+            Self::NonCompliant => "non-compliant",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+impl ApiSummary {
+    /// The heading of a table whose lines are [`ApiSummary`]s.
+    pub const HEADER: &str = "api       version    capability  compliance     passed  failed  of";
+}
+
+/// A line of a table.
+impl fmt::Display for ApiSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.map_or("absent", ApiVersion::as_str);
+        let Self { api, capability, compliance, passed, failed, scored, .. } = self;
+        write!(f, "{api:<8}  {version:<9}  {capability:<10}  {compliance:<13}  {passed:>6}  {failed:>6}  {scored:>2}")
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Compliance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

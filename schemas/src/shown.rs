@@ -1,0 +1,23 @@
+//! Text of others, made fit to be shown.
+//!
+//! File names, parsers' messages and everything else that quotes what came from outside goes through here before it
+//! reaches a terminal.
+//!
+//! ```
+//! use smi_schemas::shown::shown;
+//!
+//! assert_eq!(shown("it's C:\\é \"x\""), "it's C:\\é \"x\"");
+//! assert_eq!(shown("a\u{1b}[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
+//! ```
+
+/// The text with everything escaped that a terminal would act upon.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
+}
