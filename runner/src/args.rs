@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reqwest::Url;
 use smi_schemas::codes::Exit;
 use smi_schemas::names::Glob;
 use smi_schemas::smi::{Api, ApiVersion};
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     List(List),
     /// Print what a run would apply and probe, touching nothing
     Plan(Plan),
+    /// Hand a bundle to a publisher
+    Submit(Submit),
     /// Print SMI CRDs for a cluster that has none
     Crds(Crds),
     /// Write the workload image as an OCI image archive
@@ -94,6 +97,18 @@ pub(crate) struct Plan {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-runner submit result.json --to https://results.example")]
+pub(crate) struct Submit {
+    /// The bundle
+    pub(crate) bundle: PathBuf,
+    /// The publisher
+    #[arg(long, value_name = "URL", value_parser = publisher)]
+    pub(crate) to: Url,
+}
+
+#[derive(Args)]
 pub(crate) struct Crds {
     /// The SMI release
     #[arg(value_enum, default_value_t = SmiRelease::V060)]
@@ -154,6 +169,18 @@ fn api_version(text: &str) -> Result<(Api, ApiVersion), String> {
     let api = Api::ALL.into_iter().find(|known| known.as_str() == api).ok_or(FORM)?;
     let version = ApiVersion::ALL.into_iter().find(|known| known.as_str() == version).ok_or(FORM)?;
     Ok((api, version))
+}
+
+/// An address that paths can be put behind.
+fn publisher(text: &str) -> Result<Url, String> {
+    let mut url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("an http:// or https:// address".to_owned());
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
 }
 
 fn exits() -> String {

@@ -12,6 +12,7 @@
 //! - [`statement`]: the results with everything they depend on
 //! - [`kubernetes`]: how resources are written for it
 //! - [`image`]: the workload as a container image
+//! - [`submit`]: a bundle's way to a publisher
 //! - [`output`]: what people and their tools read
 
 pub mod execute;
@@ -21,4 +22,5 @@ pub mod output;
 pub mod plan;
 pub mod sandbox;
 pub mod statement;
+pub mod submit;
 pub mod target;

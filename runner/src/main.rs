@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::List(arguments) => commands::list::list(&arguments),
         Command::Plan(arguments) => commands::plan::plan(&arguments),
+        Command::Submit(arguments) => commands::submit::submit(&arguments),
         Command::Crds(arguments) => commands::crds::crds(&arguments),
         Command::Image(arguments) => commands::image::image(&arguments),
         Command::Explain(arguments) => commands::explain::explain(&arguments),

@@ -1,6 +1,6 @@
 //! The vectors of `tests/vectors/`: bundles that a verifier must refuse, one fault each.
 //!
-//! Every vector is made from the same sound bundle by exactly one [`Fault`], and signed again unless the fault is in
+//! Every vector is made from the same sound bundle by exactly one fault, and signed again unless the fault is in
 //! the signature or around it. So undoing the fault gives the sound bundle back, which is accepted. Keys come from
 //! public seeds (the SHA-256 of their names) and serve no other purpose.
 

@@ -6,6 +6,7 @@ pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod submit;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -15,6 +16,7 @@ use smi_keys::files::FileError;
 use smi_keys::key_file::ReadError;
 use smi_runner::kubernetes::dialect;
 use smi_runner::plan::{Plan, VersionError, choose};
+use smi_runner::submit::SubmitError;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Overrides};
@@ -44,6 +46,8 @@ pub(crate) enum CommandError {
     CodeUnknown(String),
     #[error("{0}")]
     Image(#[from] ImageError),
+    #[error("{0}")]
+    Submit(#[from] SubmitError),
     #[error("no randomness: {0}")]
     Randomness(getrandom::Error),
     #[error("the suite of this release: {0}")]
@@ -66,6 +70,7 @@ impl CommandError {
             Self::NothingSelected(_) => Some(Code::NothingSelected),
             Self::CodeUnknown(_) => Some(Code::CodeUnknown),
             Self::Image(error) => Some(error.code()),
+            Self::Submit(error) => Some(error.code()),
             Self::Randomness(_) => Some(Code::NoRandomness),
             Self::Builtin(_) | Self::Unexpected(_) | Self::Io(_) => None,
         }
