@@ -14,7 +14,7 @@ use smi_schemas::bundle::MEDIA_TYPE;
 use smi_schemas::codes::Code;
 
 /// How long the whole exchange may take.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes of the longest answer that is read.
 pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
