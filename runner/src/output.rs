@@ -7,13 +7,15 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
-use smi_schemas::statement::{Enforcing, Predicate, Purpose};
+use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
 use smi_schemas::suite::{Assertion, Cell, Expect, Phase, Role, Shape, Suite, Via};
 use smi_verifier::judge::{agrees, within};
 
 use crate::plan::Plan;
+use crate::statement::Begun;
 use crate::target::Facts;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -21,20 +23,15 @@ const BAD: Style = AnsiColor::Red.on_default();
 const OPEN: Style = AnsiColor::Yellow.on_default();
 
 /// What is about to be tested, and on what.
-pub fn facts(
-    out: &mut (impl Write + ?Sized),
-    plan: &Plan,
-    facts: &Facts,
-    run: &str,
-    purpose: Purpose,
-) -> io::Result<()> {
+pub fn facts(out: &mut (impl Write + ?Sized), plan: &Plan, facts: &Facts, begun: &Begun) -> io::Result<()> {
     let version = facts.mesh.version.as_ref().map_or("of unknown version", |version| version.as_str());
     let enforcing = match facts.mesh.enforcing {
         Enforcing::On => "enforcing",
         Enforcing::Off => "not enforcing",
         Enforcing::Unknown => "enforcing or not is unknown",
     };
-    let purpose = match purpose {
+    let run = &begun.id;
+    let purpose = match begun.purpose {
         Purpose::Official => "official",
         Purpose::Trial => "trial",
     };
@@ -44,7 +41,27 @@ pub fn facts(
     writeln!(out, "mesh      {} {version}, {enforcing}", facts.mesh.slug)?;
     writeln!(out, "apis      {}", if apis.is_empty() { "none is served".to_owned() } else { apis.join(", ") })?;
     writeln!(out, "run       {run}, {purpose}")?;
+    let reasons = unpublishable(plan, facts, begun.purpose);
+    if !reasons.is_empty() {
+        writeln!(out)?;
+        writeln!(out, "{OPEN}A publisher will not take this result:{OPEN:#}")?;
+    }
+    for code in reasons {
+        writeln!(out, "  {code:<16}  {}", code.sentence())?;
+    }
     writeln!(out)
+}
+
+/// What is known before a run to keep its result from being published.
+fn unpublishable(plan: &Plan, facts: &Facts, purpose: Purpose) -> Vec<Code> {
+    let reasons = [
+        (matches!(facts.target, Target::Sandbox {}), Code::PolicySandbox),
+        (plan.suite.is_draft(), Code::PolicyDraft),
+        (purpose == Purpose::Trial, Code::PolicyTrial),
+        (!plan.filters.is_empty(), Code::PolicyPartial),
+        (plan.overrides.limit_ms.is_some(), Code::PolicyOverride),
+    ];
+    reasons.into_iter().filter_map(|(holds, code)| holds.then_some(code)).collect()
 }
 
 /// One assertion, and on anything but a pass what was expected and what was seen.

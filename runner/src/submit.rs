@@ -143,15 +143,21 @@ mod tests {
 
     #[test]
     fn only_a_publisher_s_answer_counts() {
-        let body = br#"{"index":7,"payload":"sha256:1111111111111111111111111111111111111111111111111111111111111111"}"#;
-        assert_eq!(answer(StatusCode::CREATED, body).map(|accepted| (accepted.index, accepted.present)).ok(), Some((7, false)));
+        let body =
+            br#"{"index":7,"payload":"sha256:1111111111111111111111111111111111111111111111111111111111111111"}"#;
+        assert_eq!(
+            answer(StatusCode::CREATED, body).map(|accepted| (accepted.index, accepted.present)).ok(),
+            Some((7, false))
+        );
         assert_eq!(answer(StatusCode::OK, body).map(|accepted| accepted.present).ok(), Some(true));
         let code = |status, body: &[u8]| answer(status, body).unwrap_err().code();
         let problem = br#"{"findings":[{"code":"key-unknown","detail":"d","remedy":"R."}]}"#;
         assert_eq!(code(StatusCode::UNPROCESSABLE_ENTITY, problem), Code::SubmissionRefused);
         assert_eq!(code(StatusCode::SERVICE_UNAVAILABLE, problem), Code::PublisherFault);
         assert_eq!(code(StatusCode::REQUEST_TIMEOUT, problem), Code::PublisherFault);
-        for (status, body) in [(StatusCode::OK, &b"<html>"[..]), (StatusCode::BAD_GATEWAY, b"<html>"), (StatusCode::FOUND, b"")] {
+        for (status, body) in
+            [(StatusCode::OK, &b"<html>"[..]), (StatusCode::BAD_GATEWAY, b"<html>"), (StatusCode::FOUND, b"")]
+        {
             assert_eq!(code(status, body), Code::PublisherUnreachable, "{status}");
         }
     }

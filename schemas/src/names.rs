@@ -11,6 +11,7 @@
 //! assert_eq!("smi.access.default-deny".parse::<AssertionId>().unwrap().tail(), "default-deny");
 //! ```
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -149,6 +150,35 @@ impl AssertionId {
     }
 }
 
+impl Version {
+    /// Compares as people count: 2.9 comes before 2.10. Versions that differ are never equal.
+    pub fn natural_cmp(&self, other: &Self) -> Ordering {
+        let (mut left, mut right) = (runs(&self.0), runs(&other.0));
+        loop {
+            let order = match (left.next(), right.next()) {
+                (None, None) => return self.0.cmp(&other.0),
+                (left, right) => left.cmp(&right),
+            };
+            if order != Ordering::Equal {
+                return order;
+            }
+        }
+    }
+}
+
+/// Runs of digits, by value, and of other characters. A number has no limit, so it is compared by length and digits.
+fn runs(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(|run| {
+        let run = std::str::from_utf8(run).unwrap_or_default(); // versions are ASCII
+        if run.starts_with(|c: char| c.is_ascii_digit()) {
+            let digits = run.trim_start_matches('0');
+            (digits.len(), digits)
+        } else {
+            (usize::MAX, run)
+        }
+    })
+}
+
 impl RunId {
     /// The id for `bits` of randomness.
     pub fn new(bits: [u8; 16]) -> Self {
@@ -186,6 +216,17 @@ mod tests {
         }
         for refused in ["", ".1", "1 2", "<b>", "1\n2", "é"] {
             assert!(refused.parse::<Version>().is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_as_people_count() {
+        let ordered = ["1.0.0-draft", "1.4.8", "2.9", "2.010", "2.10", "10", "v1.9.0", "v1.34.9"];
+        let versions: Vec<Version> = ordered.iter().map(|text| text.parse().unwrap()).collect();
+        for (place, left) in versions.iter().enumerate() {
+            for (other, right) in versions.iter().enumerate() {
+                assert_eq!(left.natural_cmp(right), place.cmp(&other), "{left} {right}");
+            }
         }
     }
 

@@ -3,27 +3,17 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+fn tree(arguments: &[&str]) -> String {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(smi_tests::root()).args(["tree", "--locked", "--offline", "--prefix", "none"]);
+    let output = cargo.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Crates that a package needs to be built, itself included.
 fn dependencies(package: &str) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO"))
-        .current_dir(smi_tests::root())
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-            "-p",
-            package,
-        ])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = tree(&["--edges", "normal", "--format", "{p}", "-p", package]);
     text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
@@ -55,35 +45,22 @@ fn schemas_keys_and_verifier_touch_no_world() {
 
 #[test]
 fn time_has_no_clock_in_the_libraries() {
-    let output = Command::new(env!("CARGO"))
-        .current_dir(smi_tests::root())
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "--edges",
-            "features",
-            "--prefix",
-            "none",
-            "-i",
-            "time",
-            "-p",
-            "smi-verifier",
-        ])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = tree(&["--edges", "features", "-i", "time", "-p", "smi-verifier"]);
     assert!(text.contains("time feature \"parsing\""), "cargo tree says nothing: {text}");
     assert!(!text.contains("time feature \"std\""), "with its feature std, time reads the clock");
 }
 
 #[test]
 fn arrows_point_one_way() {
-    let allowed: [(&str, &[&str]); 4] = [
+    let allowed: [(&str, &[&str]); 8] = [
         ("smi-schemas", &[]),
         ("smi-keys", &["smi-schemas"]),
         ("smi-verifier", &["smi-schemas", "smi-keys"]),
         ("smi-verifier-cli", &["smi-schemas", "smi-keys", "smi-verifier"]),
+        ("smi-agent", &["smi-schemas"]),
+        ("smi-sandbox", &["smi-schemas", "smi-agent"]),
+        ("smi-runner", &["smi-schemas", "smi-keys", "smi-verifier", "smi-agent", "smi-sandbox"]),
+        ("smi-publisher", &["smi-schemas", "smi-keys", "smi-verifier"]),
     ];
     for (package, below) in allowed {
         let found = dependencies(package);

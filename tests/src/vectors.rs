@@ -87,6 +87,13 @@ pub fn sound() -> Vec<u8> {
     made(None).0
 }
 
+/// The sound bundle with another statement, signed by the vendor.
+pub fn signed(edit: impl FnOnce(&mut Statement)) -> Vec<u8> {
+    let mut statement = statement();
+    edit(&mut statement);
+    key("vendor").sign_statement(&statement.to_bytes()).to_bytes()
+}
+
 /// The keyring of all vectors but those about keyrings.
 pub fn keyring() -> Keyring {
     let mut keyring = Keyring::default();

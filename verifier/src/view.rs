@@ -152,7 +152,15 @@ impl View {
             suite: suite.clone(),
             cells: cells.values().filter_map(cell).collect(),
         };
-        self.rows.iter().map(row).collect()
+        let mut rows: Vec<Row> = self.rows.iter().map(row).collect();
+        rows.sort_by(|a, b| {
+            let by_mesh_version = match (&a.mesh_version, &b.mesh_version) {
+                (Some(a), Some(b)) => a.natural_cmp(b),
+                (a, b) => a.is_some().cmp(&b.is_some()),
+            };
+            a.mesh.cmp(&b.mesh).then(by_mesh_version).then_with(|| a.suite.natural_cmp(&b.suite))
+        });
+        rows
     }
 
     /// The view as a document, whose JSON has one form.

@@ -54,8 +54,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let text = arguments.output == Output::Text;
     if text {
-        let id = begun.id.to_string();
-        heard(output::facts(&mut anstream::stdout().lock(), &plan, target.facts(), &id, begun.purpose))?;
+        heard(output::facts(&mut anstream::stdout().lock(), &plan, target.facts(), &begun))?;
     }
     let signal = AtomicU8::new(0);
     let executed = runtime.block_on(watched(&plan, &target, text, &signal));

@@ -1,0 +1,23 @@
+//! The publisher: takes bundles, verifies them, stores what it accepts, and tells everybody.
+//!
+//! ```text
+//! POST ─► intake: verify ─► log: one writer, batches, durable ─► answer
+//!                                   │
+//!                                 view ─► page, feed, events, view.json
+//! ```
+//!
+//! - [`intake`]: from bytes to a numbered entry, or a refusal
+//! - [`log`]: the one writer; [`store`]: what it writes to
+//! - [`feed`]: entries for readers, from the log alone
+//! - [`page`]: the view as HTML
+//! - [`http`]: the roads in and out; [`problem`]: refusals on the wire
+//!
+//! Everything that is shown is a fold over the entries; the publisher adds nothing to it.
+
+pub mod feed;
+pub mod http;
+pub mod intake;
+pub mod log;
+pub mod page;
+pub mod problem;
+pub mod store;

@@ -1,0 +1,19 @@
+//! `smi-publisher`: serves a log of accepted results.
+
+mod args;
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
+    let Arguments { command: Command::Serve(arguments) } = Arguments::parse();
+    let exit = command::serve(&arguments).unwrap_or_else(|error| error.report());
+    ExitCode::from(exit.number())
+}

@@ -1,0 +1,53 @@
+//! The view as a page: a matrix of meshes and APIs that needs no script.
+
+use askama::Template;
+use smi_schemas::feed::{Capability, Compliance};
+use smi_schemas::smi::{Api, ApiVersion};
+use smi_verifier::view::{Cell, Document, Row};
+
+/// The page. What it shows is the document's, and everything is escaped.
+#[derive(Template)]
+#[template(path = "matrix.html")]
+pub struct Matrix<'a> {
+    document: &'a Document,
+    demonstration: bool,
+}
+
+#[allow(clippy::unused_self)] // a template calls methods
+impl<'a> Matrix<'a> {
+    /// The page of a view.
+    pub fn new(document: &'a Document, demonstration: bool) -> Self {
+        Self { document, demonstration }
+    }
+
+    fn apis(&self) -> [Api; 3] {
+        Api::ALL
+    }
+
+    /// The row's cells of one API.
+    fn cells<'r>(&self, row: &'r Row, api: &Api) -> Vec<&'r Cell> {
+        row.cells.iter().filter(|cell| cell.summary.api == *api).collect()
+    }
+
+    fn version(&self, cell: &Cell) -> &'static str {
+        cell.summary.version.map_or("not served", ApiVersion::as_str)
+    }
+
+    /// A sign beside the word, for who cannot tell the colours apart. Unknown has one of its own.
+    fn sign(&self, cell: &Cell) -> &'static str {
+        match cell.summary.capability {
+            Capability::Full => "●",
+            Capability::Partial => "◐",
+            Capability::None => "○",
+            Capability::Unknown => "?",
+        }
+    }
+
+    fn class(&self, cell: &Cell) -> &'static str {
+        match cell.summary.compliance {
+            Compliance::Compliant => "compliant",
+            Compliance::NonCompliant => "non-compliant",
+            Compliance::Undecided => "undecided",
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The publisher over real sockets, with a real database.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use smi_keys::keyring::Keyring;
+use smi_publisher::feed::Feed;
+use smi_publisher::http::{self, Publisher};
+use smi_publisher::intake::Intake;
+use smi_publisher::log::Log;
+use smi_publisher::store::{Mark, SledStore, Store};
+use smi_runner::submit::submit;
+use smi_schemas::codes::Code;
+use smi_schemas::names::RunId;
+use smi_tests::vectors;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+
+const BODY_TIMEOUT: Duration = Duration::from_millis(300);
+const STREAMS: usize = 2;
+
+/// A publisher of the vectors' suite, at the vectors' time.
+struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(data: &TempDir) -> Self {
+        let store: Arc<dyn Store> =
+            Arc::new(SledStore::open(&data.path().join("data"), Mark { demonstration: false }).unwrap());
+        let feed = Feed::open(Arc::clone(&store)).unwrap();
+        let log = Log::start(store).unwrap();
+        let (keyring, _) = Keyring::read(&vectors::keyring().to_bytes()).unwrap();
+        let (stopping, stopped) = watch::channel(false);
+        let publisher = Arc::new(Publisher {
+            head: log.head(),
+            intake: Intake::new(vectors::policy(keyring, None), log.clone()),
+            feed,
+            stop: stopped,
+            demonstration: false,
+            clock: vectors::now,
+            body_timeout: BODY_TIMEOUT,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, signal) = oneshot::channel();
+        let ended = tokio::spawn(async move {
+            http::serve(listener, http::router(publisher), async {
+                let _ = signal.await;
+                let _ = stopping.send(true);
+            })
+            .await;
+            log.close().await;
+        });
+        Self { address, stop: Some(stop), ended }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        Client::new().get(self.url(path)).send().await.unwrap()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        serde_json::from_slice(&self.get(path).await.bytes().await.unwrap()).unwrap()
+    }
+
+    async fn post(&self, bundle: Vec<u8>) -> (StatusCode, Value) {
+        let response = Client::new().post(self.url("/v1/bundles")).body(bundle).send().await.unwrap();
+        (response.status(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
+    }
+
+    async fn stop(mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        tokio::time::timeout(Duration::from_secs(10), self.ended).await.expect("it stops").unwrap();
+    }
+}
+
+/// The sound bundle of another run.
+fn run(number: u8) -> Vec<u8> {
+    vectors::signed(|statement| statement.predicate.run.id = RunId::new([number; 16]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_stored_once_whatever_its_white_space() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    let (status, first) = publisher.post(vectors::sound()).await;
+    assert_eq!((status, &first["index"]), (StatusCode::CREATED, &0.into()));
+    let spaced = serde_json::to_vec_pretty(&serde_json::from_slice::<Value>(&vectors::sound()).unwrap()).unwrap();
+    assert_eq!(publisher.post(spaced).await, (StatusCode::OK, first.clone()));
+    assert_eq!(publisher.post(run(1)).await.1["index"], 1);
+
+    let payload = first["payload"].as_str().unwrap();
+    let served = publisher.get(&format!("/v1/bundles/{payload}")).await;
+    assert_eq!(served.headers()["content-type"], "application/vnd.dev.sigstore.bundle.v0.3+json");
+    assert_eq!(served.headers()["cache-control"], "public, max-age=31536000, immutable");
+    assert_eq!(served.headers()["access-control-allow-origin"], "*");
+    assert_eq!(served.bytes().await.unwrap(), vectors::sound());
+    publisher.stop().await;
+
+    let again = Running::start(&data).await;
+    assert_eq!(again.post(vectors::sound()).await, (StatusCode::OK, first));
+    assert_eq!(again.json("/v1/feed").await["size"], 2);
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_verifier_refuses_is_refused_with_its_code() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    for vector in vectors::all() {
+        let expected = vector.expected;
+        if expected.stage.is_none() || expected.max_age_seconds.is_some() {
+            continue; // a refused keyring serves nothing, and a publisher sets no age
+        }
+        let (status, problem) = publisher.post(vector.bundle).await;
+        let oversized = expected.code == Code::BundleTooLarge;
+        assert_eq!(status.as_u16(), if oversized { 413 } else { 422 }, "{}: {problem}", expected.name);
+        assert_eq!(problem["code"], expected.code.as_str(), "{}: {problem}", expected.name);
+        assert_eq!(problem["remedy"], expected.code.remedy());
+    }
+    assert_eq!(publisher.json("/v1/feed").await["size"], 0);
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_equal_submissions_at_once_one_is_new() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    let answers = futures_util::future::join_all((0..16).map(|_| publisher.post(vectors::sound()))).await;
+    let created = answers.iter().filter(|(status, _)| *status == StatusCode::CREATED).count();
+    assert_eq!(created, 1, "{answers:?}");
+    assert!(answers.iter().all(|(_, body)| body["index"] == 0));
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_is_paged_by_index() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    let submissions =
+        (0..=u8::try_from(smi_publisher::feed::PAGE_ENTRIES).unwrap()).map(|number| publisher.post(run(number)));
+    futures_util::future::join_all(submissions).await;
+    let first = publisher.json("/v1/feed").await;
+    assert_eq!((&first["size"], &first["nextAfter"]), (&101.into(), &99.into()));
+    let indexes: Vec<u64> =
+        first["entries"].as_array().unwrap().iter().map(|entry| entry["index"].as_u64().unwrap()).collect();
+    assert_eq!(indexes, (0..100).collect::<Vec<_>>(), "no hole");
+    let second = publisher.json("/v1/feed?after=99").await;
+    assert_eq!((second["entries"][0]["index"].as_u64(), &second["nextAfter"]), (Some(100), &Value::Null));
+    assert_eq!(publisher.json("/v1/feed?after=100").await["entries"], Value::Array(vec![]));
+    assert_eq!(publisher.json(&format!("/v1/feed?after={}", u64::MAX)).await["entries"], Value::Array(vec![]));
+    for bad in [
+        "?after=-1",
+        "?after=x",
+        "?after=",
+        "?after=%31",
+        "?before=1",
+        "?after=1&after=2",
+        "?after=18446744073709551616",
+    ] {
+        let answer = publisher.get(&format!("/v1/feed{bad}")).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{bad}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    }
+    publisher.stop().await;
+}
+
+/// Reads events until `count` of them came, or the stream ended.
+async fn events(response: &mut Response, count: usize) -> Vec<String> {
+    let mut text = String::new();
+    while text.matches("event: entry").count() < count {
+        let Some(chunk) = tokio::time::timeout(Duration::from_secs(10), response.chunk()).await.unwrap().unwrap()
+        else {
+            break;
+        };
+        text.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_resume_after_the_last_one_seen() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    publisher.post(run(0)).await;
+    publisher.post(run(1)).await;
+    let mut from_the_first = publisher.get("/v1/events").await;
+    assert_eq!(from_the_first.headers()["content-type"], "text/event-stream");
+    assert_eq!(events(&mut from_the_first, 2).await, ["0", "1"]);
+    let resumed = Client::new().get(publisher.url("/v1/events")).header("Last-Event-ID", "0");
+    let mut resumed = resumed.send().await.unwrap();
+    assert_eq!(events(&mut resumed, 1).await, ["1"]);
+    publisher.post(run(2)).await;
+    assert_eq!(events(&mut resumed, 1).await, ["2"]);
+    assert_eq!(events(&mut from_the_first, 1).await, ["2"]);
+
+    let third = publisher.get("/v1/events").await;
+    assert_eq!(third.status(), StatusCode::SERVICE_UNAVAILABLE, "streams are bounded");
+    assert_eq!(third.headers()["retry-after"], "5");
+    let address = publisher.address;
+    publisher.stop().await;
+    assert!(events(&mut resumed, 1).await.is_empty(), "a stop ends streams");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn page_and_view_show_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    let empty = publisher.get("/").await.text().await.unwrap();
+    assert!(empty.contains("No result has been accepted yet."), "{empty}");
+    publisher.post(vectors::sound()).await;
+    let view = publisher.json("/v1/view.json").await;
+    assert_eq!(view["rows"][0]["mesh"], "example-mesh");
+    let page = publisher.get("/").await.text().await.unwrap();
+    for cell in view["rows"][0]["cells"].as_array().unwrap() {
+        assert!(page.contains(cell["payload"].as_str().unwrap()));
+        let summary = &cell["summary"];
+        let shown =
+            format!("{}, <b>{}</b>", summary["capability"].as_str().unwrap(), summary["compliance"].as_str().unwrap());
+        assert!(page.contains(&shown), "{shown}\n{page}");
+    }
+    assert!(!page.contains("<script"), "readable without script");
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_bounded_in_bytes_and_time() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    let mut large = TcpStream::connect(publisher.address).unwrap();
+    write!(large, "POST /v1/bundles HTTP/1.1\r\nhost: x\r\ncontent-length: 104857600\r\n\r\n").unwrap();
+    let chunk = vec![b' '; 64 * 1024];
+    for _ in 0..1600 {
+        if large.write_all(&chunk).is_err() {
+            break; // the publisher has heard enough
+        }
+    }
+    let mut answer = String::new();
+    let _ = large.read_to_string(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
+
+    let mut slow = TcpStream::connect(publisher.address).unwrap();
+    write!(slow, "POST /v1/bundles HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n{{").unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request-slow"), "{answer}");
+
+    let (status, _) = publisher.post(vectors::sound()).await;
+    assert_eq!(status, StatusCode::CREATED, "and others are served all the while");
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_roads_lead_to_a_problem() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    assert_eq!(publisher.get("/livez").await.status(), StatusCode::OK);
+    assert_eq!(publisher.get("/readyz").await.status(), StatusCode::OK);
+    let absent = format!("/v1/bundles/sha256:{}", "0".repeat(64));
+    for (path, status) in [
+        ("/nothing", StatusCode::NOT_FOUND),
+        ("/v1/bundles", StatusCode::METHOD_NOT_ALLOWED),
+        (absent.as_str(), StatusCode::NOT_FOUND),
+        ("/v1/bundles/..%2f..%2fetc", StatusCode::NOT_FOUND),
+    ] {
+        let answer = publisher.get(path).await;
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+    }
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_view_is_the_fold_of_the_feed_byte_for_byte() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    publisher.post(run(0)).await;
+    publisher.post(run(1)).await;
+    let page: smi_schemas::feed::Page =
+        serde_json::from_slice(&publisher.get("/v1/feed").await.bytes().await.unwrap()).unwrap();
+    let mut view = smi_verifier::view::View::default();
+    page.entries.iter().for_each(|entry| view.add(entry));
+    let served = publisher.get("/v1/view.json").await.bytes().await.unwrap();
+    assert_eq!(served, serde_json::to_vec(&view.document()).unwrap());
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runner_submits_and_is_told_the_grounds() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    let base = publisher.url("/").parse().unwrap();
+    let accepted = submit(vectors::sound(), &base).await.unwrap();
+    assert_eq!((accepted.index, accepted.present), (0, false));
+    assert!(submit(vectors::sound(), &base).await.unwrap().present);
+    let trial = vectors::signed(|statement| statement.predicate.run.purpose = smi_schemas::statement::Purpose::Trial);
+    let refused = submit(trial, &base).await.unwrap_err();
+    assert_eq!(refused.code(), Code::SubmissionRefused);
+    assert!(refused.to_string().contains("policy-trial"), "{refused}");
+    publisher.stop().await;
+    let unreachable = submit(vectors::sound(), &base).await.unwrap_err();
+    assert_eq!(unreachable.code(), Code::PublisherUnreachable);
+}
