@@ -380,6 +380,8 @@ impl Keyring {
         for entry in file.keys {
             keyring.push(Entry::try_from(entry)?)?;
         }
+        // Last, so that a broken rule is named before a mere form.
+        json::parse_exact::<File>(bytes, MAX_KEYRING_BYTES)?;
         Ok((keyring, Digest::of(bytes)))
     }
 

@@ -82,6 +82,8 @@ pub(crate) fn serve(arguments: &Serve) -> Result<Exit, CommandError> {
     let feed = Feed::open(Arc::clone(&store))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Caught before anybody is told that there is something to stop.
+        let stop = signalled()?;
         let address = arguments.listen;
         let listener = TcpListener::bind(address).await.map_err(|cause| CommandError::Listen { address, cause })?;
         let mut err = anstream::stderr().lock();
@@ -95,7 +97,7 @@ pub(crate) fn serve(arguments: &Serve) -> Result<Exit, CommandError> {
         writeln!(err, "entries   {}", feed.view().size())?;
         writeln!(err, "serving   http://{}", listener.local_addr()?)?;
         drop(err);
-        run(listener, policy, store, feed, demonstration).await?;
+        run(listener, policy, store, feed, demonstration, stop).await?;
         Ok(Exit::Success)
     })
 }
@@ -106,6 +108,7 @@ async fn run(
     store: Arc<dyn Store>,
     feed: Feed,
     demonstration: bool,
+    signalled: impl Future<Output = ()>,
 ) -> Result<(), CommandError> {
     let log = Log::start(store)?;
     let (stop, stopping) = watch::channel(false);
@@ -120,7 +123,7 @@ async fn run(
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
     });
     http::serve(listener, http::router(publisher), async {
-        signalled().await;
+        signalled.await;
         // Streams have no end of their own, and answers under way must not wait for them.
         let _ = stop.send(true);
     })
@@ -129,15 +132,15 @@ async fn run(
     Ok(())
 }
 
-async fn signalled() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+/// Catches the signals that end it, from now on.
+fn signalled() -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 /// The system's time; a clock out of all range reads as its nearest end.

@@ -13,16 +13,13 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use smi_schemas::codes::Code;
 use smi_schemas::names::{AssertionId, Slug};
-use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Result as AssertionResult, Status};
+use smi_schemas::report::{Observations, Phase as Seen, Result as AssertionResult, Status};
 use smi_schemas::suite::{Assertion, Phase, Shape};
-use smi_verifier::judge::{Context, Judgement, Malformed, judge};
+use smi_verifier::judge::{Context, Judgement, MAX_ATTEMPTS, Malformed, action_ends, judge};
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
 use crate::target::{Fault, Lane, Target};
-
-/// Executions of an assertion, when faults of the harness end it.
-pub const MAX_ATTEMPTS: u32 = 2;
 
 /// What happens while a plan is executed, for whoever watches.
 #[derive(Debug)]
@@ -75,10 +72,12 @@ struct Attempted {
 }
 
 fn result(context: &Context<'_>, assertion: &Assertion, attempted: Option<Attempted>) -> AssertionResult {
+    let mut attempted = attempted;
     let observations = attempted.as_ref().map(|attempted| &attempted.observations);
-    let Judgement { status, reason } = judge(context, assertion, observations).unwrap_or_else(|malformed| {
-        // The runner's own observations are sound; if they ever are not, the verifier must not be told a status.
-        debug_assert!(false, "{}: {malformed}", assertion.id);
+    let Judgement { status, reason } = judge(context, assertion, observations).unwrap_or_else(|_| {
+        // The runner's own observations are sound; if they ever are not, they are not shown, and it is an error.
+        let fault = Some(Code::AgentFault);
+        attempted.get_or_insert_default().observations = Observations { phases: Vec::new(), fault };
         Judgement { status: Status::Error, reason: Code::AgentFault }
     });
     AssertionResult {
@@ -109,11 +108,12 @@ impl<'a> Run<'a> {
         let mut seen = Vec::new();
         match opened {
             Ok(lane) => {
+                let mut clean = true;
                 for assertion in assertions {
                     if self.stop.is_cancelled() {
                         break;
                     }
-                    seen.push((&assertion.id, self.assertion(&lane, assertion).await));
+                    seen.push((&assertion.id, self.assertion(&lane, assertion, &mut clean).await));
                 }
                 lane.close().await;
             }
@@ -131,13 +131,14 @@ impl<'a> Run<'a> {
         seen
     }
 
-    async fn assertion(&self, lane: &impl Lane, assertion: &Assertion) -> Attempted {
+    /// `clean` says whether the lane holds no SMI resources, before and after.
+    async fn assertion(&self, lane: &impl Lane, assertion: &Assertion, clean: &mut bool) -> Attempted {
         (self.watch)(Event::Started(&assertion.id));
         let started = Instant::now();
         let mut attempted = Attempted::default();
         while attempted.attempts < MAX_ATTEMPTS {
             attempted.attempts += 1;
-            attempted.observations = self.attempt(lane, assertion).await;
+            attempted.observations = self.attempt(lane, assertion, clean).await;
             match attempted.observations.fault {
                 Some(code) if code != Code::Interrupted => {}
                 _ => break,
@@ -157,8 +158,13 @@ impl<'a> Run<'a> {
     }
 
     /// One attempt: phase after phase for as long as the judge goes on, and then a clean lane.
-    async fn attempt(&self, lane: &impl Lane, assertion: &Assertion) -> Observations {
+    async fn attempt(&self, lane: &impl Lane, assertion: &Assertion, clean: &mut bool) -> Observations {
         let mut observations = Observations::default();
+        if !*clean && let Err(fault) = lane.wipe().await {
+            self.fault(assertion, &fault);
+            observations.fault = Some(fault.code);
+            return observations;
+        }
         for phase in &assertion.phases {
             let seen = tokio::select! {
                 biased;
@@ -178,9 +184,11 @@ impl<'a> Run<'a> {
                 break;
             }
         }
-        if let Err(fault) = lane.wipe().await {
+        let wiped = lane.wipe().await;
+        *clean = wiped.is_ok();
+        if let Err(fault) = wiped {
             self.fault(assertion, &fault);
-            // What the next assertion would see is in doubt, and so is what this one left.
+            // What this one left is in doubt, and with it what it saw.
             observations.phases.clear();
             observations.fault = Some(fault.code);
         }
@@ -197,7 +205,8 @@ impl<'a> Run<'a> {
         let mut actions = Vec::new();
         for action in &phase.actions {
             let done = lane.act(action).await?;
-            let ends = done == ActionResult::Refused;
+            let ends = action_ends(&self.plan.context(), action, &done)
+                .map_err(|malformed| Fault { code: Code::KubernetesFault, detail: malformed.to_string() })?;
             actions.push(done);
             if ends {
                 return Ok(Seen { actions, window: None });

@@ -27,6 +27,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::json::{self, JsonError};
@@ -97,7 +98,13 @@ impl Bundle {
 
     /// Takes a bundle's bytes apart.
     pub fn read(bytes: &[u8]) -> Result<Self, BundleError> {
-        let file: File = json::parse(bytes, MAX_BUNDLE_BYTES)?;
+        let document: Value = json::parse(bytes, MAX_BUNDLE_BYTES)?;
+        if !is_made_of_objects(&document) {
+            let message = "a list stands where an object belongs".to_owned();
+            return Err(BundleError::Json(JsonError::Shape { message }));
+        }
+        let file: File = serde_json::from_value(document)
+            .map_err(|error| BundleError::Json(JsonError::Shape { message: error.to_string() }))?;
         if file.media_type != MEDIA_TYPE {
             return Err(BundleError::MediaType { found: file.media_type });
         }
@@ -150,6 +157,14 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
     bytes
+}
+
+/// serde also reads an object's fields from a list; a bundle has one form.
+fn is_made_of_objects(document: &Value) -> bool {
+    let material = &document["verificationMaterial"];
+    let envelope = &document["dsseEnvelope"];
+    let signatures = envelope["signatures"].as_array().into_iter().flatten();
+    [document, material, &material["publicKey"], envelope].into_iter().chain(signatures).all(|part| !part.is_array())
 }
 
 /// The bundle's JSON. Fields that are not named here are read over.

@@ -18,6 +18,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 /// Levels of objects and arrays in one document. A statement needs 10.
@@ -64,6 +65,19 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, JsonErr
     }
     check(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| JsonError::Shape { message: error.to_string() })
+}
+
+/// Reads one JSON document of at most `max` bytes into `T`, and refuses any other form than the one that `T` is written
+/// in: a list where an object stands, `null` for what is left out, a default that is spelt out.
+pub fn parse_exact<T: DeserializeOwned + Serialize>(bytes: &[u8], max: usize) -> Result<T, JsonError> {
+    let value: T = parse(bytes, max)?;
+    let shape = |error: serde_json::Error| JsonError::Shape { message: error.to_string() };
+    let read: serde_json::Value = serde_json::from_slice(bytes).map_err(shape)?;
+    if serde_json::to_value(&value).map_err(shape)? == read {
+        Ok(value)
+    } else {
+        Err(JsonError::Shape { message: "written in another form than the specified one".to_owned() })
+    }
 }
 
 fn check(bytes: &[u8]) -> Result<(), JsonError> {
@@ -194,6 +208,21 @@ mod tests {
     fn the_size_limit_is_exact() {
         assert!(parse::<Value>(b"[1]", 3).is_ok());
         assert_eq!(parse::<Value>(b"[1]", 2), Err(JsonError::TooLarge { len: 3, max: 2 }));
+    }
+
+    #[test]
+    fn an_exact_reader_takes_one_form() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct Pair {
+            a: u8,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            b: Option<u8>,
+        }
+        assert_eq!(parse_exact(br#"{ "a": 1 }"#, 64), Ok(Pair { a: 1, b: None }));
+        for other in [&b"[1]"[..], b"[1,null]", br#"{"a":1,"b":null}"#] {
+            assert!(parse::<Pair>(other, 64).is_ok());
+            assert!(parse_exact::<Pair>(other, 64).is_err(), "{}", String::from_utf8_lossy(other));
+        }
     }
 
     #[test]

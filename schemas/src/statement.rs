@@ -13,7 +13,7 @@
 //! ```
 //! use smi_schemas::statement::{Statement, StatementError};
 //!
-//! let text = br#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"smi-runner","digest":{"sha256":"1111111111111111111111111111111111111111111111111111111111111111"}}],"predicateType":"https://smi-spec.io/conformance/result/v1","predicate":{"schemaVersion":1,"run":{"id":"000102030405060708090a0b0c0d0e0f","purpose":"trial","startedAt":"2026-11-21T08:00:00Z","finishedAt":"2026-11-21T08:00:01Z","seed":"0001020304050607","interrupted":false},"suite":{"version":"1.0.0-draft","digest":"sha256:2222222222222222222222222222222222222222222222222222222222222222"},"runner":{"version":"0.1.0","digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111"},"agent":{"digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111"},"target":{"kind":"sandbox"},"mesh":{"slug":"sandbox","version":"0.1.0","profile":"sha256:3333333333333333333333333333333333333333333333333333333333333333","enforcing":"on"},"apis":{"access":"v1alpha3","specs":"v1alpha4"},"crds":[],"filters":{"run":["nothing"],"skip":[]},"overrides":{},"assertions":[{"id":"smi.access.default-deny","status":"skipped","reason":"filtered","attempts":0,"durationMs":0}]}}"#;
+//! let text = br#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"smi-runner","digest":{"sha256":"1111111111111111111111111111111111111111111111111111111111111111"}}],"predicateType":"https://smi-spec.io/conformance/result/v1","predicate":{"schemaVersion":1,"run":{"id":"000102030405060708090a0b0c0d0e0f","purpose":"trial","startedAt":"2026-11-21T08:00:00Z","finishedAt":"2026-11-21T08:00:01Z","seed":"0001020304050607","interrupted":false},"suite":{"version":"1.0.0-draft","digest":"sha256:2222222222222222222222222222222222222222222222222222222222222222"},"runner":{"version":"0.1.0","digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111"},"agent":{"digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111"},"target":{"kind":"sandbox"},"mesh":{"slug":"sandbox","version":"0.1.0","profile":"sha256:1111111111111111111111111111111111111111111111111111111111111111","enforcing":"on"},"apis":{"access":"v1alpha3","specs":"v1alpha4"},"crds":[],"filters":{"run":["nothing"],"skip":[]},"overrides":{},"assertions":[{"id":"smi.access.default-deny","status":"skipped","reason":"filtered","attempts":0,"durationMs":0}]}}"#;
 //! let statement = Statement::read(text).unwrap();
 //! assert_eq!(statement.to_bytes(), text, "one statement, one byte form");
 //!
@@ -263,6 +263,9 @@ pub enum StatementError {
     /// The run ends before it starts.
     #[error("finishedAt lies before startedAt")]
     Times,
+    /// A sandbox result that is about something else than the runner that carries the sandbox.
+    #[error("a sandbox result is about mesh `sandbox` and the runner, whose digest stands for agent and profile")]
+    Sandbox,
     /// CRDs or seed in another form than the specification's.
     #[error("{field} is not of the specified form")]
     Form {
@@ -289,7 +292,7 @@ impl Statement {
         if head.predicate.schema_version != SCHEMA_VERSION {
             return Err(StatementError::SchemaVersion { found: head.predicate.schema_version });
         }
-        let statement: Self = json::parse(payload, MAX_BUNDLE_BYTES)?;
+        let statement: Self = json::parse_exact(payload, MAX_BUNDLE_BYTES)?;
         statement.check()?;
         Ok(statement)
     }
@@ -310,6 +313,9 @@ impl Statement {
         if self.subject.is_empty() || !subjects_hold {
             return Err(StatementError::Subjects);
         }
+        if matches!(self.predicate.target, Target::Sandbox {}) && !self.is_about_the_runner() {
+            return Err(StatementError::Sandbox);
+        }
         let run = &self.predicate.run;
         if run.finished_at < run.started_at {
             return Err(StatementError::Times);
@@ -322,6 +328,18 @@ impl Statement {
             return Err(StatementError::Form { field: "crds" });
         }
         Ok(())
+    }
+}
+
+impl Statement {
+    fn is_about_the_runner(&self) -> bool {
+        let Predicate { runner, agent, mesh, crds, .. } = &self.predicate;
+        let [subject] = &self.subject[..] else { return false };
+        mesh.slug.as_str() == "sandbox"
+            && subject.digest.sha256 == runner.digest.hex()
+            && agent.digest == runner.digest
+            && mesh.profile == runner.digest
+            && crds.is_empty()
     }
 }
 

@@ -76,6 +76,15 @@ pub use check::{Fault, Place};
 /// Bytes of a suite file. The draft has about 40 KiB.
 pub const MAX_SUITE_BYTES: usize = 1024 * 1024;
 
+/// Answered requests of the largest batch; with those that may be lost, 10,000 are sent.
+pub const MAX_SAMPLE: u32 = 9_900;
+
+/// The longest limit: an hour.
+pub const MAX_LIMIT_MS: u64 = 60 * 60 * 1000;
+
+/// Rounds of the longest hold, gate or settling, and requests of the largest poll.
+pub const MAX_ROUNDS: u32 = 1_000;
+
 /// A suite, checked: every name it uses exists and no expectation lacks its control.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -58,7 +58,7 @@ fn counts(answered: &[(&str, u32)], unanswered: &[(Unanswered, u32)]) -> Tally {
     Tally { sent, answered, unanswered, logged: 0 }
 }
 
-const DENY: &str = "smi.access.deny-unlisted-source";
+const DENY: &str = "smi.access.deny-unlisted-route";
 const SHARES: &str = "smi.split.weights-90-10";
 /// Cells before the phase's own: the health of the shape `access`.
 const HEALTH: usize = 4;
@@ -143,6 +143,7 @@ fn an_overridden_limit_is_the_limit() {
     let mut seen = case.ideal(DENY);
     window(&mut seen, 0).cells[HEALTH + 1] = counts(&[("server", 20)], &[]);
     window(&mut seen, 0).elapsed_ms = 2_000;
+    window(&mut seen, 0).converged_ms = None;
     let judged = |limit_ms| judge(&Context { limit_ms, ..case.context() }, case.assertion(DENY), Some(&seen));
     assert_eq!(judged(Some(2_000)).unwrap().status, Status::Fail);
     assert!(judged(Some(2_001)).is_err());
@@ -196,11 +197,13 @@ fn a_refusal_at_admission_meets_only_an_assertion_that_allows_it() {
     let refused = |id: &str, phase: usize| {
         let mut seen = case.ideal(id);
         seen.phases.truncate(phase + 1);
-        let actions = vec![ActionResult::Refused];
+        let mut actions = std::mem::take(&mut seen.phases[phase].actions);
+        *actions.last_mut().unwrap() = ActionResult::Refused;
         seen.phases[phase] = Phase { actions, window: None };
         case.judge(id, &seen)
     };
-    assert_eq!(refused("smi.split.port-mismatch", 1), Ok((Status::Pass, Code::RefusedAtAdmission)));
+    assert_eq!(refused("smi.split.port-mismatch", 2), Ok((Status::Pass, Code::RefusedAtAdmission)));
+    assert_eq!(refused("smi.split.port-mismatch", 1), Ok((Status::Inconclusive, Code::ObjectRefused)));
     assert_eq!(refused("smi.split.all-first", 1), Ok((Status::Inconclusive, Code::ObjectRefused)));
     assert_eq!(refused("smi.api.roundtrip-split", 0), Ok((Status::Fail, Code::ObjectRefused)));
 }

@@ -5,6 +5,7 @@
 mod crds;
 mod discrimination;
 mod documents;
+mod execute;
 mod house;
 mod interop;
 mod judge;

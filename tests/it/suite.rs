@@ -111,8 +111,11 @@ fn every_contradiction_is_found_with_its_place() {
     let (suite, own) = ("suite", "smi.split.sound, phase 1");
     let text = |text: &str| text.to_owned();
     let cases: Vec<(Edit, &str, Fault)> = vec![
-        (|s| s["pace"]["hold"] = json!(0), suite, Fault::IdlePace),
-        (|s| s["pace"]["limitMs"] = json!(0), suite, Fault::IdlePace),
+        (|s| s["pace"]["hold"] = json!(0), suite, Fault::Pace),
+        (|s| s["pace"]["poll"] = json!(u32::MAX), suite, Fault::Pace),
+        (|s| s["pace"]["settle"] = json!(1001), suite, Fault::Pace),
+        (|s| s["pace"]["limitMs"] = json!(0), suite, Fault::Pace),
+        (|s| s["pace"]["limitMs"] = json!(u64::MAX), suite, Fault::Pace),
         (|s| s["shapes"] = json!([s["shapes"][0], s["shapes"][0]]), suite, Fault::Repeated(text("pair"))),
         (
             |s| s["assertions"] = json!([s["assertions"][0], s["assertions"][0]]),

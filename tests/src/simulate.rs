@@ -34,9 +34,15 @@ fn result(context: &Context<'_>, assertion: &Assertion, mesh: &Mesh<'_>) -> Resu
         status: judgement.status,
         reason: judgement.reason,
         attempts: executed,
-        duration_ms: u64::from(executed) * CONVERGED_MS,
+        duration_ms: u64::from(executed) + observed_ms(observations.as_ref()),
         observations,
     }
+}
+
+/// How long the windows took together.
+fn observed_ms(observations: Option<&Observations>) -> u64 {
+    let phases = observations.into_iter().flat_map(|seen| &seen.phases);
+    phases.filter_map(|phase| phase.window.as_ref()).map(|window| window.elapsed_ms).sum()
 }
 
 /// Goes on from phase to phase for as long as the judge does.

@@ -97,18 +97,18 @@ pub fn signed(edit: impl FnOnce(&mut Statement)) -> Vec<u8> {
 /// The keyring of all vectors but those about keyrings.
 pub fn keyring() -> Keyring {
     let mut keyring = Keyring::default();
-    for (name, role, mesh) in [
-        ("vendor", Role::Vendor, Some("example-mesh")),
-        ("other-vendor", Role::Vendor, Some("other-mesh")),
-        ("retired-vendor", Role::Vendor, Some("example-mesh")),
-        ("reviewer", Role::Reviewer, None),
+    for (name, role, meshes) in [
+        ("vendor", Role::Vendor, &["example-mesh", "sandbox"][..]),
+        ("other-vendor", Role::Vendor, &["other-mesh"]),
+        ("retired-vendor", Role::Vendor, &["example-mesh"]),
+        ("reviewer", Role::Reviewer, &[]),
     ] {
         let entry = Entry {
             name: slug(name),
             role,
             public_key: key(name).public(),
-            meshes: mesh.into_iter().map(slug).collect(),
-            publish: mesh.map(|_| Publish::Direct),
+            meshes: meshes.iter().copied().map(slug).collect(),
+            publish: (role == Role::Vendor).then_some(Publish::Direct),
             revoked: (name == "retired-vendor").then_some(Revoked { from_index: 0 }),
         };
         keyring.add(entry).unwrap_or_else(|error| unreachable!("{error}"));

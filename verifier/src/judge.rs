@@ -33,6 +33,12 @@ use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Role, Shape, Sh
 /// Requests beyond n that a batch may lose, as a fraction of n.
 pub const LOST_PER_BATCH: u32 = 100;
 
+/// The longest pause between two rounds while the cells do not agree.
+pub const MAX_PAUSE_MS: u64 = 1_000;
+
+/// Executions of an assertion, when faults of the harness end it.
+pub const MAX_ATTEMPTS: u32 = 2;
+
 /// What a run fixes for all of its assertions.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -131,6 +137,11 @@ fn follow(context: &Context<'_>, assertion: &Assertion, observations: &Observati
     ended(observations, last, Judgement { status: Status::Pass, reason: Code::Met })
 }
 
+/// Whether an action's result decides the assertion, so that nothing more is done.
+pub fn action_ends(context: &Context<'_>, action: &Action, result: &ActionResult) -> Result<bool, Malformed> {
+    Ok(judge_action(context, action, result)?.is_some())
+}
+
 /// Whether the requests of a cell are what it expects.
 pub fn agrees(shape: &Shape, cell: &Cell, tally: &Tally) -> bool {
     disagrees(shape, cell, tally).is_none()
@@ -222,38 +233,12 @@ impl Judge<'_> {
         let mut results = results.iter();
         for action in &self.phase.actions {
             let result = results.next().ok_or(Malformed::Missing { what: "an action's result" })?;
-            let judgement = self.action(action, result)?;
+            let judgement = judge_action(self.context, action, result)?;
             if judgement.is_some() {
                 return no_more(results, judgement);
             }
         }
         no_more(results, None)
-    }
-
-    fn action(&self, action: &Action, result: &ActionResult) -> Verdict {
-        let judged = |status, reason| Ok(Some(Judgement { status, reason }));
-        match (action, result) {
-            (
-                Action::Apply(_) | Action::ApplyOrRefuse(_) | Action::Update(_) | Action::Delete(_) | Action::Open(_),
-                ActionResult::Done,
-            ) => Ok(None),
-            (Action::ApplyOrRefuse(_), ActionResult::Refused) => judged(Status::Pass, Code::RefusedAtAdmission),
-            (Action::Apply(_) | Action::Update(_) | Action::Open(_), ActionResult::Refused) => {
-                judged(Status::Inconclusive, Code::ObjectRefused)
-            }
-            (Action::RoundTrip(_), ActionResult::Refused) => judged(Status::Fail, Code::ObjectRefused),
-            (Action::RoundTrip(_), ActionResult::Lost(fields)) if fields.is_empty() => Ok(None),
-            (Action::RoundTrip(_), ActionResult::Lost(_)) => judged(Status::Fail, Code::FieldLost),
-            (Action::Discover(kind), ActionResult::Served(versions)) => {
-                let tested = self.context.apis.get(&kind.api());
-                if tested.is_some_and(|tested| versions.contains(tested)) {
-                    Ok(None)
-                } else {
-                    judged(Status::Fail, Code::NotServed)
-                }
-            }
-            _ => Err(Malformed::Contradiction { what: "an action's result is not one that this action can have" }),
-        }
     }
 
     fn window(&self, shape: &Shape, window: &Window) -> Verdict {
@@ -262,9 +247,7 @@ impl Judge<'_> {
         if window.held > needed || window.held > window.rounds || window.held == 0 {
             return Err(Malformed::Contradiction { what: "the window counts other rounds than were made or needed" });
         }
-        if window.converged_ms.is_some_and(|converged| converged > window.elapsed_ms) {
-            return Err(Malformed::Contradiction { what: "a window converged after it ended" });
-        }
+        self.times(window, needed)?;
         let mut tallies = window.cells.iter();
         let mut unmet = Vec::new();
         for (role, cell) in self.phase.rounds(shape) {
@@ -297,6 +280,28 @@ impl Judge<'_> {
         Ok(decide(&unmet))
     }
 
+    /// Rounds take the time that lies between them, and a window that held converged in time and settled.
+    fn times(&self, window: &Window, needed: u32) -> Result<(), Malformed> {
+        let contradiction = |what| Err(Malformed::Contradiction { what });
+        let pace = &self.context.suite.pace;
+        let limit = self.context.limit_ms.unwrap_or(pace.limit_ms);
+        let Some(converged) = window.converged_ms else { return Ok(()) };
+        if converged > window.elapsed_ms {
+            return contradiction("a window converged after it ended");
+        }
+        if converged > limit.saturating_add(MAX_PAUSE_MS) {
+            return contradiction("a window converged after the limit");
+        }
+        let pauses = u64::from(window.held - 1) * u64::from(window.spacing_ms);
+        if window.elapsed_ms - converged + 1 < pauses {
+            return contradiction("a window's rounds lie closer together than their pauses");
+        }
+        if window.elapsed_ms < limit && u64::from(window.rounds) < u64::from(needed) + u64::from(pace.settle) {
+            return contradiction("a window held without settling");
+        }
+        Ok(())
+    }
+
     fn samples(&self, shape: &Shape, samples: &[Vec<Tally>]) -> Verdict {
         let mut samples = samples.iter();
         let mut unmet = Vec::new();
@@ -319,6 +324,32 @@ impl Judge<'_> {
             return Err(Malformed::Extra { what: "a sample" });
         }
         Ok(decide(&unmet))
+    }
+}
+
+fn judge_action(context: &Context<'_>, action: &Action, result: &ActionResult) -> Verdict {
+    let judged = |status, reason| Ok(Some(Judgement { status, reason }));
+    match (action, result) {
+        (
+            Action::Apply(_) | Action::ApplyOrRefuse(_) | Action::Update(_) | Action::Delete(_) | Action::Open(_),
+            ActionResult::Done,
+        ) => Ok(None),
+        (Action::ApplyOrRefuse(_), ActionResult::Refused) => judged(Status::Pass, Code::RefusedAtAdmission),
+        (Action::Apply(_) | Action::Update(_) | Action::Open(_), ActionResult::Refused) => {
+            judged(Status::Inconclusive, Code::ObjectRefused)
+        }
+        (Action::RoundTrip(_), ActionResult::Refused) => judged(Status::Fail, Code::ObjectRefused),
+        (Action::RoundTrip(_), ActionResult::Lost(fields)) if fields.is_empty() => Ok(None),
+        (Action::RoundTrip(_), ActionResult::Lost(_)) => judged(Status::Fail, Code::FieldLost),
+        (Action::Discover(kind), ActionResult::Served(versions)) => {
+            let tested = context.apis.get(&kind.api());
+            if tested.is_some_and(|tested| versions.contains(tested)) {
+                Ok(None)
+            } else {
+                judged(Status::Fail, Code::NotServed)
+            }
+        }
+        _ => Err(Malformed::Contradiction { what: "an action's result is not one that this action can have" }),
     }
 }
 
@@ -388,16 +419,18 @@ fn batch_within(shares: &Shares, batch: &Tally) -> Result<Batch, Malformed> {
     if answers > u64::from(shares.n) || sent > most {
         return Err(Malformed::Contradiction { what: "a batch is larger than its n allows" });
     }
+    let count = |workload| batch.answered.get(workload).copied().unwrap_or(0);
+    let others = batch.answered.keys().any(|workload| shares.bounds.iter().all(|bound| bound.workload != *workload));
     if answers < u64::from(shares.n) {
+        let beyond = others || shares.bounds.iter().any(|bound| count(&bound.workload) > bound.hi);
         return if sent == most {
-            Ok(Batch::Unclean)
+            // What no lost request could have mended is outside all the same.
+            Ok(if beyond { Batch::Outside } else { Batch::Unclean })
         } else {
             Err(Malformed::Contradiction { what: "a batch ended before n answers and before its last request" })
         };
     }
-    let count = |workload| batch.answered.get(workload).copied().unwrap_or(0);
     let named = shares.bounds.iter().all(|bound| (bound.lo..=bound.hi).contains(&count(&bound.workload)));
-    let others = batch.answered.keys().any(|workload| shares.bounds.iter().all(|bound| bound.workload != *workload));
     Ok(if named && !others { Batch::Within } else { Batch::Outside })
 }
 

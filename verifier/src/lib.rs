@@ -40,14 +40,15 @@ use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::json::JsonError;
 use smi_schemas::names::{AssertionId, Slug};
-use smi_schemas::report::Status;
+use smi_schemas::report::{Result as AssertionResult, Status};
 use smi_schemas::shown::shown;
+use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Predicate, Purpose, Statement, StatementError, Target};
 use smi_schemas::suite::Suite;
 use smi_schemas::{Digest, Timestamp};
 
 use crate::capability::summarize;
-use crate::judge::{Context, judge};
+use crate::judge::{Context, MAX_ATTEMPTS, judge};
 use crate::policy::{MAX_CLOCK_SKEW_SECONDS, Policy};
 
 /// Characters of a finding's detail.
@@ -267,6 +268,7 @@ fn statement(bundle: &Bundle) -> Result<Statement, Refused> {
             StatementError::Json(JsonError::Shape { .. })
             | StatementError::Subjects
             | StatementError::Times
+            | StatementError::Sandbox
             | StatementError::Form { .. } => Code::StatementShape,
             StatementError::Json(_) => Code::StatementNotJson,
             StatementError::Type { .. } => Code::StatementType,
@@ -325,6 +327,7 @@ fn assertions(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
 }
 
 fn replay(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
+    discovered(suite, predicate)?;
     let context = Context {
         suite,
         apis: &predicate.apis,
@@ -343,14 +346,51 @@ fn replay(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
             Ok(judgement) if judgement.reason != result.reason => {
                 find(Code::ReasonDiffers, format!("reported {}, replayed {}", result.reason, judgement.reason));
             }
-            Ok(_) if (result.attempts == 0) != result.observations.is_none() => {
-                let detail = format!("{} attempts, and observations of another number", result.attempts);
-                find(Code::ObservationMalformed, detail);
+            Ok(_) => {
+                if let Some(detail) = effort(result) {
+                    find(Code::ObservationMalformed, detail);
+                }
             }
-            Ok(_) => {}
         }
     }
     all(Stage::Replay, findings)
+}
+
+/// On a cluster, an API was tested in a version that its CRDs serve, and left out only if they serve none that the
+/// suite knows: support is discovered, not declared.
+fn discovered(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
+    if matches!(predicate.target, Target::Sandbox {}) {
+        return Ok(());
+    }
+    let mut findings = Vec::new();
+    for api in Api::ALL {
+        let group = format!(".{api}.smi-spec.io");
+        let crds = predicate.crds.iter().filter(|crd| crd.name.ends_with(&group));
+        let served: BTreeSet<ApiVersion> = crds.flat_map(|crd| crd.served.iter().copied()).collect();
+        let known = |version: &ApiVersion| {
+            suite.assertions.iter().any(|assertion| assertion.versions.get(&api).is_some_and(|v| v.contains(version)))
+        };
+        let detail = match predicate.apis.get(&api) {
+            Some(tested) if !served.contains(tested) => format!("{api} {tested} was tested and is not served"),
+            None if served.iter().any(known) => format!("{api} is served and was not tested"),
+            _ => continue,
+        };
+        findings.push(Finding { code: Code::ApiContradiction, detail });
+    }
+    all(Stage::Replay, findings)
+}
+
+/// What is wrong with the number of attempts or their duration, if anything is.
+fn effort(result: &AssertionResult) -> Option<String> {
+    let windows = result.observations.iter().flat_map(|seen| &seen.phases).filter_map(|phase| phase.window.as_ref());
+    let observed_ms = windows.fold(0, |sum: u64, window| sum.saturating_add(window.elapsed_ms));
+    let (attempts, duration) = (result.attempts, result.duration_ms);
+    match &result.observations {
+        None if attempts > 0 || duration > 0 => Some(format!("{attempts} attempts in {duration} ms saw nothing")),
+        Some(_) if !(1..=MAX_ATTEMPTS).contains(&attempts) => Some(format!("{attempts} attempts")),
+        Some(_) if duration < observed_ms => Some(format!("{observed_ms} ms were observed in {duration} ms")),
+        _ => None,
+    }
 }
 
 /// Refuses what the policy does not admit, and says what a publisher would withhold.

@@ -119,7 +119,7 @@ pub struct Cell {
 impl View {
     /// Folds the next entry in.
     pub fn add(&mut self, entry: &Entry) {
-        self.size = self.size.max(entry.index + 1);
+        self.size = self.size.max(entry.index.saturating_add(1));
         let row = (entry.mesh.clone(), entry.mesh_version.clone(), entry.suite.clone());
         let cells = self.rows.entry(row).or_default();
         for summary in &entry.apis {

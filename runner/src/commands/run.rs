@@ -25,6 +25,7 @@ use smi_schemas::report::Status;
 use smi_schemas::statement::{Statement, Versioned};
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::capability::summarize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, exists, planned};
@@ -52,12 +53,13 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     let begun = begin(arguments)?;
     let target = SandboxTarget::new(begun.runner.version.clone(), begun.runner.digest, begun.seed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::new() })?;
     let text = arguments.output == Output::Text;
     if text {
         heard(output::facts(&mut anstream::stdout().lock(), &plan, target.facts(), &begun))?;
     }
-    let signal = AtomicU8::new(0);
-    let executed = runtime.block_on(watched(&plan, &target, text, &signal));
+    let stopped_by = AtomicU8::new(0);
+    let executed = runtime.block_on(watched(&plan, &target, text, &stopped_by, signals));
     let statement = statement(&begun, &plan, target.facts(), &executed, now()?);
     let apis = summarize(&plan.suite, &statement.predicate);
     let bundle = signing.map(|(key, out)| sign(&key, &out, &statement).map(|payload| (out, payload))).transpose()?;
@@ -65,7 +67,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
         let report = output::junit(&plan.suite, &statement.predicate).to_string().map_err(io::Error::other)?;
         std::fs::write(path, report).map_err(|cause| super::CommandError::Junit { path: path.clone(), cause })?;
     }
-    let exit = exit(&plan, &executed, signal.load(Ordering::Relaxed));
+    let exit = exit(&plan, &executed, stopped_by.load(Ordering::Relaxed));
     let (path, payload) =
         bundle.as_ref().map_or((None, None), |(path, payload)| (Some(path.as_path()), Some(*payload)));
     let printed = Printed { exit: exit.number(), payload, bundle: path, apis: &apis, statement: &statement };
@@ -130,7 +132,13 @@ fn begin(arguments: &Run) -> Result<Begun, CommandError> {
 }
 
 /// Executes the plan, prints what happens, and stops it at the first signal. The second one ends the process.
-async fn watched(plan: &Plan, target: &impl Target, text: bool, signal: &AtomicU8) -> Executed {
+async fn watched(
+    plan: &Plan,
+    target: &impl Target,
+    text: bool,
+    stopped_by: &AtomicU8,
+    mut signals: Signals,
+) -> Executed {
     let stop = CancellationToken::new();
     let live = Mutex::new(text.then(Live::new));
     let watch = |event: Event<'_>| {
@@ -143,8 +151,8 @@ async fn watched(plan: &Plan, target: &impl Target, text: bool, signal: &AtomicU
     loop {
         tokio::select! {
             executed = &mut run => return executed,
-            number = signalled() => {
-                signal.store(number, Ordering::Relaxed);
+            number = signals.next() => {
+                stopped_by.store(number, Ordering::Relaxed);
                 if stop.is_cancelled() {
                     std::process::exit(128 + i32::from(number));
                 }
@@ -154,16 +162,23 @@ async fn watched(plan: &Plan, target: &impl Target, text: bool, signal: &AtomicU
     }
 }
 
-/// The number of the signal that came.
-async fn signalled() -> u8 {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => 2,
-        _ = terminate.recv() => 15,
+/// Signals that end a run, caught from the moment this is made.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
     }
 }
 
@@ -173,7 +188,7 @@ fn sign(key: &SigningKey, out: &Path, statement: &Statement) -> Result<Digest, C
     Ok(bundle.payload_digest())
 }
 
-/// The worst thing that happened: a signal, the harness, a failure, something left out.
+/// The worst thing that happened: a signal, the harness, a failure, something undecided, something left out.
 fn exit(plan: &Plan, executed: &Executed, signal: u8) -> Exit {
     let any = |status| executed.results.iter().any(|result| result.status == status);
     match signal {
@@ -181,6 +196,7 @@ fn exit(plan: &Plan, executed: &Executed, signal: u8) -> Exit {
         15 => Exit::Terminated,
         _ if any(Status::Error) => Exit::Harness,
         _ if any(Status::Fail) => Exit::Unmet,
+        _ if any(Status::Inconclusive) => Exit::NoVerdict,
         _ if !plan.filters.is_empty() => Exit::Partial,
         _ => Exit::Success,
     }

@@ -6,13 +6,10 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use smi_schemas::report::{Tally, Window};
 use smi_schemas::suite::{Cell, Expect, Pace, Phase, Shape, Shares};
-use smi_verifier::judge::{LOST_PER_BATCH, agrees, may_agree, within};
+use smi_verifier::judge::{LOST_PER_BATCH, MAX_PAUSE_MS, agrees, may_agree, within};
 use tokio::time::Instant;
 
 use crate::target::{Fault, Lane};
-
-/// The longest pause between two rounds while the cells do not agree.
-const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Observes one phase. It ends met, or at the first disagreement after the limit.
 pub(super) async fn observe(
@@ -31,7 +28,7 @@ pub(super) async fn observe(
         let began = started.elapsed();
         let round = try_join_all(cells.iter().map(|cell| lane.probe(cell, requests(cell, pace)))).await?;
         hold.add(shape, &cells, round, began);
-        let overdue = started.elapsed() >= limit && !hold.goes_on();
+        let overdue = started.elapsed() >= limit && (!hold.goes_on() || hold.is_complete());
         let agree = hold.agrees(shape, &cells);
         let done = agree && (hold.is_complete() || (overdue && hold.is_full()));
         if done || (overdue && !agree) {
@@ -43,7 +40,11 @@ pub(super) async fn observe(
             }
             return Ok(window);
         }
-        pause = if hold.goes_on() { lane.spacing() } else { (pause * 2).clamp(lane.spacing(), MAX_PAUSE) };
+        pause = if hold.goes_on() {
+            lane.spacing()
+        } else {
+            (pause * 2).min(Duration::from_millis(MAX_PAUSE_MS)).max(lane.spacing())
+        };
         tokio::time::sleep(pause).await;
     }
 }

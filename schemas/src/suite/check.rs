@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Action, Assertion, Cell, Class, Expect, Phase, Shape, Shares, Suite, Via};
+use super::{
+    Action, Assertion, Cell, Class, Expect, MAX_LIMIT_MS, MAX_ROUNDS, MAX_SAMPLE, Phase, Shape, Shares, Suite, Via,
+};
 use crate::smi::{Api, Kind, Method, Resource};
 
 /// Where in a suite a fault is.
@@ -21,8 +23,8 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)] // the sentences say it
 pub enum Fault {
-    #[error("hold, gate, poll and limitMs must be at least 1")]
-    IdlePace,
+    #[error("limitMs must be 1 to {MAX_LIMIT_MS}, hold, gate and poll 1 to {MAX_ROUNDS}, settle 0 to {MAX_ROUNDS}")]
+    Pace,
     #[error("{0:?} is defined twice")]
     Repeated(String),
     #[error("shape {0:?} does not exist")]
@@ -43,7 +45,7 @@ pub enum Fault {
     NoDestination(String),
     #[error("a spread needs two workloads")]
     NarrowSpread,
-    #[error("shares need n of at least 1, lo <= hi <= n for every workload, and room for n answers")]
+    #[error("shares need n of 1 to {MAX_SAMPLE}, lo <= hi <= n for every workload, and room for n answers")]
     BadShares,
     #[error("shares need an `only` or `spread` cell with the same caller and destination in the same phase")]
     SharesBlind,
@@ -87,8 +89,9 @@ pub(super) fn listed(faults: &[(Place, Fault)]) -> String {
 pub(super) fn check(suite: &Suite) -> Vec<(Place, Fault)> {
     let mut found = Vec::new();
     let pace = &suite.pace;
-    if pace.limit_ms == 0 || pace.hold == 0 || pace.gate == 0 || pace.poll == 0 {
-        found.push((Place { within: String::new(), phase: None, cell: None }, Fault::IdlePace));
+    let counts = [pace.hold, pace.gate, pace.poll].iter().all(|count| (1..=MAX_ROUNDS).contains(count));
+    if !counts || pace.settle > MAX_ROUNDS || !(1..=MAX_LIMIT_MS).contains(&pace.limit_ms) {
+        found.push((Place { within: String::new(), phase: None, cell: None }, Fault::Pace));
     }
     unique(&mut found, "", suite.shapes.iter().map(|shape| shape.name.as_str()));
     unique(&mut found, "", suite.assertions.iter().map(|assertion| assertion.id.as_str()));
@@ -132,7 +135,8 @@ fn check_assertion(found: &mut Vec<(Place, Fault)>, suite: &Suite, assertion: &A
         found.push((place.clone(), Fault::WrongVersions { uses, given }));
     }
     let probes = assertion.phases.iter().any(Phase::probes);
-    if (assertion.class == Class::Behaviour) != (probes && assertion.shape.is_some()) {
+    let needs_both = assertion.class == Class::Behaviour;
+    if probes != needs_both || assertion.shape.is_some() != needs_both {
         found.push((place.clone(), Fault::WrongClass));
     }
     let asserts = match assertion.class {
@@ -269,7 +273,13 @@ fn check_shares(found: &mut Vec<(Place, Fault)>, place: &Place, shares: &Shares)
     let n = u64::from(shares.n);
     let workloads: BTreeSet<_> = shares.bounds.iter().map(|bound| &bound.workload).collect();
     let distinct = workloads.len() == shares.bounds.len();
-    if n == 0 || !ordered || !distinct || sum(|bound| bound.lo) > n || sum(|bound| bound.hi) < n {
+    if n == 0
+        || shares.n > MAX_SAMPLE
+        || !ordered
+        || !distinct
+        || sum(|bound| bound.lo) > n
+        || sum(|bound| bound.hi) < n
+    {
         found.push((place.clone(), Fault::BadShares));
     }
 }

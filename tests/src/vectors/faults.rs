@@ -8,7 +8,7 @@ use smi_schemas::Digest;
 use smi_schemas::bundle::{Bundle, MAX_BUNDLE_BYTES, PAYLOAD_TYPE, pae};
 use smi_schemas::codes::Code;
 use smi_schemas::report::{ActionResult, Phase, Status, Tally, Unanswered, Window};
-use smi_schemas::smi::ApiVersion;
+use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Purpose, Statement, Target, Versioned};
 use smi_verifier::Stage;
 
@@ -72,6 +72,16 @@ fn before_the_statement() -> Vec<Row> {
             shape,
             Code::BundleShape,
             Fault::Bundle(|bytes| bundle_edited(&bytes, "bundle.v0.3+json", "bundle.v0.2+json")),
+        ),
+        (
+            "lists-for-objects",
+            "A bundle has one form: an object is no list.",
+            shape,
+            Code::BundleShape,
+            Fault::Bundle(|bytes| {
+                let public = key("vendor").public().key_id();
+                bundle_edited(&bytes, &format!(r#"{{"hint":"{public}"}}"#), &format!(r#"["{public}"]"#))
+            }),
         ),
         (
             "no-envelope",
@@ -254,7 +264,7 @@ fn in_the_statement() -> Vec<Row> {
             "Numbers are whole.",
             read,
             Code::StatementShape,
-            Payload(|text| edited(text, r#""durationMs":1000"#, r#""durationMs":1000.0"#)),
+            Payload(|text| edited(text, r#""durationMs":1,"#, r#""durationMs":1.0,"#)),
         ),
         (
             "negative-count",
@@ -283,6 +293,27 @@ fn in_the_statement() -> Vec<Row> {
             read,
             Code::StatementShape,
             Fault::Statement(|statement| statement.subject[0].digest.sha256.make_ascii_uppercase()),
+        ),
+        (
+            "sandbox-under-another-name",
+            "A sandbox result is about the runner.",
+            read,
+            Code::StatementShape,
+            Fault::Statement(|statement| statement.predicate.target = Target::Sandbox {}),
+        ),
+        (
+            "list-for-an-object",
+            "The statement has one form: an object is no list.",
+            read,
+            Code::StatementShape,
+            Payload(|text| edited(text, r#"{"kind":"kubernetes","version":"v1.34.9"}"#, r#"["kubernetes","v1.34.9"]"#)),
+        ),
+        (
+            "null-for-nothing",
+            "The statement has one form: what is left out is not null.",
+            read,
+            Code::StatementShape,
+            Payload(|text| edited(text, r#""overrides":{}"#, r#""overrides":{"limitMs":null}"#)),
         ),
         (
             "no-subject",
@@ -436,6 +467,41 @@ fn in_the_assertions() -> Vec<Row> {
             }),
         ),
         (
+            "api-left-out",
+            "An API that is served is tested.",
+            replay,
+            Code::ApiContradiction,
+            Fault::Statement(|statement| {
+                statement.predicate.apis.remove(&Api::Split);
+                for index in [1, 3] {
+                    let result = &mut statement.predicate.assertions[index];
+                    (result.status, result.reason) = (Status::NotSupported, Code::ApiAbsent);
+                    (result.observations, result.attempts, result.duration_ms) = (None, 0, 0);
+                }
+            }),
+        ),
+        (
+            "api-not-served",
+            "An API that is tested is served.",
+            replay,
+            Code::ApiContradiction,
+            Fault::Statement(|statement| drop(statement.predicate.crds.remove(1))),
+        ),
+        (
+            "too-many-attempts",
+            "An assertion is attempted twice at most.",
+            replay,
+            Code::ObservationMalformed,
+            Fault::Statement(|statement| statement.predicate.assertions[2].attempts = 3),
+        ),
+        (
+            "faster-than-its-windows",
+            "An assertion takes the time of its windows.",
+            replay,
+            Code::ObservationMalformed,
+            Fault::Statement(|statement| statement.predicate.assertions[2].duration_ms = 100),
+        ),
+        (
             "attempts-of-nothing",
             "What was observed was attempted.",
             replay,
@@ -539,6 +605,16 @@ fn in_the_observations() -> Vec<Row> {
             let window = denied(statement);
             (window.cells[2], window.elapsed_ms) = (delivered(), 59_999);
         }),
+        row("converged-after-the-limit", "A mesh has until the limit.", Code::ObservationMalformed, |statement| {
+            let window = denied(statement);
+            (window.converged_ms, window.elapsed_ms) = (Some(61_001), 70_000);
+        }),
+        row("without-pauses", "Rounds lie as far apart as is said.", Code::ObservationMalformed, |statement| {
+            denied(statement).spacing_ms = 100_000;
+        }),
+        row("without-settling", "A window settles before it holds.", Code::ObservationMalformed, |statement| {
+            denied(statement).rounds = 20;
+        }),
         row("converged-after-the-end", "A window converges before it ends.", Code::ObservationMalformed, |statement| {
             denied(statement).converged_ms = Some(u64::MAX);
         }),
@@ -575,9 +651,7 @@ fn against_the_policy() -> Vec<Row> {
     let stage = Some(Stage::Policy);
     let row = |name, rule, code, fault| (name, rule, stage, code, Fault::Statement(fault));
     vec![
-        row("sandbox", "A result comes from a mesh.", Code::PolicySandbox, |statement| {
-            statement.predicate.target = Target::Sandbox {}
-        }),
+        row("sandbox", "A result comes from a mesh.", Code::PolicySandbox, as_sandbox),
         row("draft", "A result is one of a released suite.", Code::PolicyDraft, |statement| {
             statement.predicate.suite = Versioned { version: parsed("0.1.0-draft"), digest: Digest::of(&draft()) };
         }),
@@ -603,6 +677,18 @@ fn against_the_policy() -> Vec<Row> {
         }),
         row("too-old", "A run is no older than the caller allows.", Code::PolicyAge, |_| ()),
     ]
+}
+
+/// The same run in the sandbox, which is about the runner alone.
+fn as_sandbox(statement: &mut Statement) {
+    let runner = statement.predicate.runner.digest;
+    statement.subject[0].digest.sha256 = runner.hex();
+    let predicate = &mut statement.predicate;
+    predicate.target = Target::Sandbox {};
+    predicate.agent.digest = runner;
+    predicate.mesh.slug = slug("sandbox");
+    predicate.mesh.profile = runner;
+    predicate.crds.clear();
 }
 
 fn phase(statement: &mut Statement, assertion: usize, phase: usize) -> &mut Phase {
