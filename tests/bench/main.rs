@@ -114,7 +114,7 @@ fn verification(runtime: &tokio::runtime::Runtime) {
     let bundle = vectors::signed(|statement| {
         statement.predicate.suite.version = suite.version.clone();
         statement.predicate.suite.digest = digest;
-        statement.predicate.overrides.limit_ms = Some(250);
+        statement.predicate.overrides.limit_ms = Some(1_000);
         statement.predicate.assertions = results;
     });
     let key = vectors::key("vendor");

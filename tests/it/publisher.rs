@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
-const BODY_TIMEOUT: Duration = Duration::from_millis(300);
+const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAMS: usize = 2;
 
 /// A publisher of the vectors' suite, at the vectors' time.
