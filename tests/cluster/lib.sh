@@ -8,11 +8,14 @@ CACHE=${SMI_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/smi-ci}
 # Everything of the running cluster: state, logs, kubeconfig. `down` removes it whole.
 RUN=$CACHE/cluster-run
 KUBECONFIG_PATH=$RUN/kubeconfig
+# Logs of the last attempt that failed.
+FAILED=$CACHE/cluster-failed
 # Binaries and images, kept between runs, one folder for each set of pins.
 PARTS_PREFIX=$CACHE/cluster-
 
 PORT=${SMI_CLUSTER_PORT:-6443}
-CGROUP=smi-cluster
+# One cluster for each cache, and each with control groups of its own.
+CGROUP=smi-cluster-$(sha256sum <<<"$RUN" | cut -c1-8)
 IMAGE_PREFIX=smi-conformance.local
 
 readonly LOCK_TIMEOUT=60 LOAD_TIMEOUT=120 STOP_TIMEOUT=20 POLL=0.2
@@ -41,7 +44,8 @@ die() {
 }
 
 need_root() {
-    [[ $(id -u) == 0 ]] || die "the cluster's namespaces need root" "run it as root, or point KUBECONFIG at a cluster that you have"
+    [[ $(id -u) == 0 ]] ||
+        die "the cluster's namespaces need root" "run it as root, or point KUBECONFIG at a cluster that you have"
 }
 
 # One `up`, `down`, `load` or `mesh` at a time. The lock goes with the process.
@@ -120,8 +124,9 @@ stop_box() {
     stop "$RUN/box.pid" || die "the box does not end within $STOP_TIMEOUT s" "see ps for the process in $RUN/box.pid"
     stop "$RUN/unshare.pid" || true
     stop "$RUN/door.pid" || true
-    until_true "$STOP_TIMEOUT" remove_cgroups || die "cgroups named $CGROUP remain" "see /sys/fs/cgroup/*/$CGROUP/**/cgroup.procs"
-    rm -rf "$RUN"
+    until_true "$STOP_TIMEOUT" remove_cgroups ||
+        die "cgroups named $CGROUP remain" "see cgroup.procs under /sys/fs/cgroup/*/$CGROUP"
+    rm -rf "$RUN" "$FAILED"
 }
 
 remove_cgroups() {

@@ -48,7 +48,8 @@ install_packages() {
     stage "apt: ${APT_PACKAGES[*]}"
     {
         timeout "$APT_TIMEOUT" apt-get update -q &&
-            DEBIAN_FRONTEND=noninteractive timeout "$APT_TIMEOUT" apt-get install -q -y --no-install-recommends "${APT_PACKAGES[@]}"
+            DEBIAN_FRONTEND=noninteractive timeout "$APT_TIMEOUT" \
+                apt-get install -q -y --no-install-recommends "${APT_PACKAGES[@]}"
     } >"$log" 2>&1 || {
         complain "apt-get did not install the packages" "apt-get install ${APT_PACKAGES[*]}" "$log"
         return 1
@@ -58,7 +59,8 @@ install_packages() {
 check_go() {
     local version
     version=$(go env GOVERSION 2>/dev/null || true)
-    [[ $version == "$GO_SERIES"* ]] || die "this needs $GO_SERIES to build Kubernetes, found ${version:-no Go}" "install $GO_SERIES and put it first in PATH"
+    [[ $version == "$GO_SERIES"* ]] ||
+        die "$GO_SERIES builds Kubernetes, found ${version:-no Go}" "install $GO_SERIES and put it first in PATH"
 }
 
 # build NAME HARNESS PACKAGE [LDFLAGS]: $BIN/NAME. It appears whole or not at all, so a broken-off build goes on where
@@ -74,7 +76,8 @@ build() {
             timeout "$BUILD_TIMEOUT" nice go build -trimpath -ldflags "-s -w ${4:-}" -o "$BIN/.$1" "$3"
     ) >"$log" 2>&1 || {
         # A refusal is an answer: asking again changes nothing.
-        ! grep -qE "$REFUSAL" "$log" || die "the module proxy refuses a part of $1" "write its answer into tests/cluster/README.md and pin a version that it serves" "$log"
+        ! grep -qE "$REFUSAL" "$log" || die "the module proxy refuses a part of $1" \
+            "write its answer into tests/cluster/README.md and pin a version that it serves" "$log"
         complain "$1 was not built" "see the log" "$log"
         return 1
     }
