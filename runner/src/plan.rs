@@ -51,7 +51,7 @@ impl Plan {
 
     /// How long the mesh may take until the cells of a phase agree.
     pub fn limit(&self) -> Duration {
-        Duration::from_millis(self.overrides.limit_ms.unwrap_or(self.suite.pace.limit_ms))
+        Duration::from_millis(self.context().limit_ms())
     }
 
     /// The assertions that are executed: chosen, and of APIs and versions that are there.

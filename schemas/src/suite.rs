@@ -410,6 +410,21 @@ impl Suite {
     }
 }
 
+impl Pace {
+    /// Agreeing rounds that a phase needs.
+    pub fn needed(&self, phase: &Phase) -> u32 {
+        if phase.expect.is_empty() { self.gate } else { self.hold }
+    }
+
+    /// Requests of a cell in one round.
+    pub fn requests(&self, cell: &Cell) -> u32 {
+        match cell.expect {
+            Expect::Only(_) | Expect::Spread(_) => self.poll,
+            Expect::Allow | Expect::Deny | Expect::Shares(_) => 1,
+        }
+    }
+}
+
 impl Shape {
     /// The workload of that name.
     pub fn workload(&self, name: &Slug) -> Option<&Workload> {

@@ -19,7 +19,7 @@ use smi_agent::{Connection, Probe, Workload, probe, serve};
 use smi_keys::keyring::{Entry, Keyring, Publish, Role};
 use smi_schemas::report::{Result as AssertionResult, Tally, Window};
 use smi_schemas::smi::Method;
-use smi_schemas::suite::{Assertion, BUILTIN, Expect, Suite};
+use smi_schemas::suite::{Assertion, BUILTIN, Suite};
 use smi_tests::vectors;
 use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::verify;
@@ -61,12 +61,7 @@ fn sent(suite: &Suite, results: &[AssertionResult]) -> u32 {
             assertion.phases.iter().zip(phases).filter_map(|(phase, seen)| Some((phase, seen.window.as_ref()?)));
         let in_window = |(phase, window): (&smi_schemas::suite::Phase, &Window)| {
             let rounds = shape.into_iter().flat_map(|shape| phase.rounds(shape));
-            let round: u32 = rounds
-                .map(|(_, cell)| match cell.expect {
-                    Expect::Only(_) | Expect::Spread(_) => suite.pace.poll,
-                    _ => 1,
-                })
-                .sum();
+            let round: u32 = rounds.map(|(_, cell)| suite.pace.requests(cell)).sum();
             round * window.rounds + window.samples.iter().flatten().map(|batch: &Tally| batch.sent).sum::<u32>()
         };
         windows.map(in_window).sum()

@@ -54,6 +54,13 @@ pub struct Context<'a> {
     pub interrupted: bool,
 }
 
+impl Context<'_> {
+    /// How long the mesh was given.
+    pub fn limit_ms(&self) -> u64 {
+        self.limit_ms.unwrap_or(self.suite.pace.limit_ms)
+    }
+}
+
 /// A status and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
@@ -243,7 +250,7 @@ impl Judge<'_> {
 
     fn window(&self, shape: &Shape, window: &Window) -> Verdict {
         let pace = &self.context.suite.pace;
-        let needed = if self.phase.expect.is_empty() { pace.gate } else { pace.hold };
+        let needed = pace.needed(self.phase);
         if window.held > needed || window.held > window.rounds || window.held == 0 {
             return Err(Malformed::Contradiction { what: "the window counts other rounds than were made or needed" });
         }
@@ -252,12 +259,8 @@ impl Judge<'_> {
         let mut unmet = Vec::new();
         for (role, cell) in self.phase.rounds(shape) {
             let tally = tallies.next().ok_or(Malformed::Missing { what: "a cell" })?;
-            let requests = match cell.expect {
-                Expect::Only(_) | Expect::Spread(_) => pace.poll,
-                Expect::Allow | Expect::Deny | Expect::Shares(_) => 1,
-            };
             add_up(shape, tally)?;
-            if u64::from(tally.sent) != u64::from(window.held) * u64::from(requests) {
+            if u64::from(tally.sent) != u64::from(window.held) * u64::from(pace.requests(cell)) {
                 return Err(Malformed::Contradiction { what: "a cell was not probed once in every round" });
             }
             unmet.extend(disagrees(shape, cell, tally).map(|reason| (role, reason)));
@@ -274,7 +277,7 @@ impl Judge<'_> {
         if !window.samples.is_empty() {
             return Err(Malformed::Extra { what: "a sample of a window that did not hold" });
         }
-        if unmet.is_empty() || window.elapsed_ms < self.context.limit_ms.unwrap_or(pace.limit_ms) {
+        if unmet.is_empty() || window.elapsed_ms < self.context.limit_ms() {
             return Err(Malformed::Contradiction { what: "a window ended before it was met and before the limit" });
         }
         Ok(decide(&unmet))
@@ -284,7 +287,7 @@ impl Judge<'_> {
     fn times(&self, window: &Window, needed: u32) -> Result<(), Malformed> {
         let contradiction = |what| Err(Malformed::Contradiction { what });
         let pace = &self.context.suite.pace;
-        let limit = self.context.limit_ms.unwrap_or(pace.limit_ms);
+        let limit = self.context.limit_ms();
         let Some(converged) = window.converged_ms else { return Ok(()) };
         if converged > window.elapsed_ms {
             return contradiction("a window converged after it ended");

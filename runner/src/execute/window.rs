@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use smi_schemas::report::{Tally, Window};
-use smi_schemas::suite::{Cell, Expect, Pace, Phase, Shape, Shares};
+use smi_schemas::suite::{Cell, Pace, Phase, Shape, Shares};
 use smi_verifier::judge::{LOST_PER_BATCH, MAX_PAUSE_MS, agrees, may_agree, within};
 use tokio::time::Instant;
 
@@ -20,13 +20,12 @@ pub(super) async fn observe(
     limit: Duration,
 ) -> Result<Window, Fault> {
     let cells: Vec<&Cell> = phase.rounds(shape).map(|(_, cell)| cell).collect();
-    let needed = if phase.expect.is_empty() { pace.gate } else { pace.hold };
-    let mut hold = Hold::new(needed, pace.settle);
+    let mut hold = Hold::new(pace.needed(phase), pace.settle);
     let started = Instant::now();
     let mut pause = lane.spacing();
     loop {
         let began = started.elapsed();
-        let round = try_join_all(cells.iter().map(|cell| lane.probe(cell, requests(cell, pace)))).await?;
+        let round = try_join_all(cells.iter().map(|cell| lane.probe(cell, pace.requests(cell)))).await?;
         hold.add(shape, &cells, round, began);
         let overdue = started.elapsed() >= limit && (!hold.goes_on() || hold.is_complete());
         let agree = hold.agrees(shape, &cells);
@@ -46,13 +45,6 @@ pub(super) async fn observe(
             (pause * 2).min(Duration::from_millis(MAX_PAUSE_MS)).max(lane.spacing())
         };
         tokio::time::sleep(pause).await;
-    }
-}
-
-fn requests(cell: &Cell, pace: &Pace) -> u32 {
-    match cell.expect {
-        Expect::Only(_) | Expect::Spread(_) => pace.poll,
-        Expect::Allow | Expect::Deny | Expect::Shares(_) => 1,
     }
 }
 
