@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Url;
 use smi_schemas::codes::Exit;
-use smi_schemas::names::Glob;
+use smi_schemas::names::{Glob, RunId, Slug};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::Purpose;
 
@@ -26,6 +26,10 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Hand a bundle to a publisher
     Submit(Submit),
+    /// Remove what a run left on a cluster
+    Cleanup(Cleanup),
+    /// Print the least that a run must be permitted to do, as a ClusterRole
+    Rbac,
     /// Print SMI CRDs for a cluster that has none
     Crds(Crds),
     /// Write the workload image as an OCI image archive
@@ -39,11 +43,23 @@ pub(crate) enum Command {
 Examples:
   smi-runner run
   smi-runner run --key vendor.pem --out result.json --purpose official
+  smi-runner run --target kubernetes --mesh traefik-mesh --key vendor.pem --purpose official
   smi-runner run --run 'smi.split.*' --junit junit.xml")]
 pub(crate) struct Run {
     /// Where the suite runs
     #[arg(long, value_enum, default_value_t = TargetKind::Sandbox)]
     pub(crate) target: TargetKind,
+    /// The mesh on the cluster, by a profile that this program has
+    #[arg(long, value_name = "SLUG", conflicts_with = "profile")]
+    pub(crate) mesh: Option<Slug>,
+    /// The mesh on the cluster, by a profile of your own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    /// The workload image, as the cluster's nodes know it [default: as `smi-runner image` names it]
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) agent_image: Option<String>,
     #[command(flatten)]
     pub(crate) choice: Choice,
     /// Sign with this private key; without it there is a report but no bundle
@@ -67,6 +83,17 @@ pub(crate) struct Run {
     /// What to print
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+/// Which cluster; kubectl's own ways to say it.
+#[derive(Args, Clone)]
+pub(crate) struct ClusterOptions {
+    /// The kubeconfig [default: the files in KUBECONFIG, ~/.kube/config, or the pod's own account]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
 }
 
 /// What is chosen of the suite.
@@ -109,6 +136,18 @@ pub(crate) struct Submit {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-runner cleanup --run 000102030405060708090a0b0c0d0e0f")]
+pub(crate) struct Cleanup {
+    /// The run's id, which it prints first
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: RunId,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+}
+
+#[derive(Args)]
 pub(crate) struct Crds {
     /// The SMI release
     #[arg(value_enum, default_value_t = SmiRelease::V060)]
@@ -135,6 +174,8 @@ pub(crate) struct Explain {
 pub(crate) enum TargetKind {
     /// The embedded reference mesh, in this process
     Sandbox,
+    /// A mesh on a cluster
+    Kubernetes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

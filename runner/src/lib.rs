@@ -7,10 +7,10 @@
 //! ```
 //!
 //! - [`plan`]: what is chosen of the suite, and the version of each API
-//! - [`target`]: what a target is; [`sandbox`] is one
+//! - [`target`]: what a target is; [`sandbox`] and [`kubernetes`] are the two
+//! - [`mesh`]: what must be known of a mesh, as data
 //! - [`execute`]: the order of things; it judges nothing by itself
 //! - [`statement`]: the results with everything they depend on
-//! - [`kubernetes`]: how resources are written for it
 //! - [`image`]: the workload as a container image
 //! - [`submit`]: a bundle's way to a publisher
 //! - [`output`]: what people and their tools read
@@ -18,6 +18,7 @@
 pub mod execute;
 pub mod image;
 pub mod kubernetes;
+pub mod mesh;
 pub mod output;
 pub mod plan;
 pub mod sandbox;

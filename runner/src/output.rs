@@ -22,6 +22,16 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 const OPEN: Style = AnsiColor::Yellow.on_default();
 
+/// The suite and the run, before anything is done: whoever ends a run the hard way needs its id.
+pub fn heading(out: &mut (impl Write + ?Sized), plan: &Plan, begun: &Begun) -> io::Result<()> {
+    let purpose = match begun.purpose {
+        Purpose::Official => "official",
+        Purpose::Trial => "trial",
+    };
+    writeln!(out, "suite     {}, {}", plan.suite.version, plan.digest)?;
+    writeln!(out, "run       {}, {purpose}", begun.id)
+}
+
 /// What is about to be tested, and on what.
 pub fn facts(out: &mut (impl Write + ?Sized), plan: &Plan, facts: &Facts, begun: &Begun) -> io::Result<()> {
     let version = facts.mesh.version.as_ref().map_or("of unknown version", |version| version.as_str());
@@ -30,17 +40,19 @@ pub fn facts(out: &mut (impl Write + ?Sized), plan: &Plan, facts: &Facts, begun:
         Enforcing::Off => "not enforcing",
         Enforcing::Unknown => "enforcing or not is unknown",
     };
-    let run = &begun.id;
-    let purpose = match begun.purpose {
-        Purpose::Official => "official",
-        Purpose::Trial => "trial",
-    };
     let apis: Vec<String> = plan.apis.iter().map(|(api, version)| format!("{api} {version}")).collect();
-    writeln!(out, "suite     {}, {}", plan.suite.version, plan.digest)?;
     writeln!(out, "target    {}", facts.target)?;
     writeln!(out, "mesh      {} {version}, {enforcing}", facts.mesh.slug)?;
+    for image in &facts.subject {
+        writeln!(out, "image     {}@sha256:{}", image.name, image.digest.sha256)?;
+    }
+    if let Some(command) = &facts.enable {
+        writeln!(
+            out,
+            "enforce   {OPEN}the mesh allows what no TrafficTarget does; to have it deny: {command}{OPEN:#}"
+        )?;
+    }
     writeln!(out, "apis      {}", if apis.is_empty() { "none is served".to_owned() } else { apis.join(", ") })?;
-    writeln!(out, "run       {run}, {purpose}")?;
     let reasons = unpublishable(plan, facts, begun.purpose);
     if !reasons.is_empty() {
         writeln!(out)?;

@@ -37,8 +37,8 @@ impl SandboxTarget {
             target: TargetKind::Sandbox {},
             // The reference mesh has no profile: it is what the runner's own bytes make it.
             mesh: Mesh { slug: own_slug(), version: Some(version), profile: runner, enforcing: Enforcing::On },
-            served: Api::ALL.into_iter().map(|api| (api, dialect::spoken(api).iter().copied().collect())).collect(),
             crds: Vec::new(),
+            enable: None,
         };
         Self { facts, mutant: None, seed }
     }
@@ -60,7 +60,7 @@ impl Target for SandboxTarget {
     async fn lane(&self, shape: Option<&Shape>) -> Result<SandboxLane, Fault> {
         let bare = Shape { name: self.facts.mesh.slug.clone(), workloads: vec![], services: vec![], health: vec![] };
         let sandbox = Sandbox::start(shape.unwrap_or(&bare), self.mutant, self.seed).await;
-        Ok(SandboxLane { sandbox: sandbox.map_err(|error| no_socket(&error))?, served: self.facts.served.clone() })
+        Ok(SandboxLane { sandbox: sandbox.map_err(|error| no_socket(&error))?, served: dialect::all_spoken() })
     }
 }
 

@@ -1,12 +1,10 @@
 //! What a target is to the runner: facts, and lanes in which things are done and seen. Targets only observe.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::report::{ActionResult, Tally};
-use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Crd, Mesh, Subject, Target as Kind};
 use smi_schemas::suite::{Action, Cell, Shape};
 
@@ -51,10 +49,10 @@ pub struct Facts {
     pub target: Kind,
     /// The mesh.
     pub mesh: Mesh,
-    /// The versions of each API that are served.
-    pub served: BTreeMap<Api, BTreeSet<ApiVersion>>,
     /// The SMI CRDs.
     pub crds: Vec<Crd>,
+    /// The command with which a person has a mesh deny that does not.
+    pub enable: Option<String>,
 }
 
 /// Kubernetes, exec or the agent failed; the mesh is not to blame.

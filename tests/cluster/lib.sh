@@ -98,14 +98,17 @@ box_pid() {
     recall "$RUN/box.pid"
 }
 
-# load_image ARCHIVE: into the containerd of the box.
+# load_image ARCHIVE: into the containerd of the box, under its name and also under its digest, as one that was pulled
+# has it.
 load_image() {
-    local pid
+    local pid name
     pid=$(box_pid) || die "no cluster is up" "run tests/cluster/up"
     [[ -s $1 ]] || die "$1 is no file" "write one with: smi-runner image --out FILE"
+    name=$(tar -xOf "$1" index.json 2>/dev/null | sed -nE 's/.*"io.containerd.image.name": ?"([^"]*):[^":]*".*/\1/p')
     # By its standard input: the archive may lie where the box does not see it.
     timeout "$LOAD_TIMEOUT" nsenter --target "$pid" --mount --net --pid --uts --ipc -- \
-        ctr -n k8s.io images import - <"$1" || die "$1 was not loaded" "it must be an OCI or docker image archive"
+        ctr -n k8s.io images import --digests ${name:+--base-name "$name"} - <"$1" ||
+        die "$1 was not loaded" "it must be an OCI or docker image archive"
 }
 
 # stop FILE: end the process that FILE names, and wait until it is gone.

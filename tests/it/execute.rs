@@ -95,7 +95,7 @@ fn fake(mesh: Mesh, act: fn(&Action) -> ActionResult) -> Fake {
             profile: digest,
             enforcing: Enforcing::On,
         },
-        served: [].into(),
+        enable: None,
         crds: Vec::new(),
     };
     Fake { facts, mesh, act, spacing: Duration::from_millis(250), failing_wipes: 0 }

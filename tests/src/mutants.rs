@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use smi_runner::execute::execute;
+use smi_runner::kubernetes::dialect;
 use smi_runner::plan::{Plan, choose};
 use smi_runner::sandbox::SandboxTarget;
-use smi_runner::target::Target as _;
 use smi_sandbox::mutant::Mutant;
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
@@ -40,7 +40,7 @@ pub async fn run(mutant: Option<Mutant>) -> Vec<Result> {
     if let Some(mutant) = mutant {
         target = target.with_mutant(mutant);
     }
-    let apis = choose(&target.facts().served, &[].into()).unwrap_or_else(|error| unreachable!("{error}"));
+    let apis = choose(&dialect::all_spoken(), &[].into()).unwrap_or_else(|error| unreachable!("{error}"));
     let overrides = Overrides { limit_ms: Some(LIMIT_MS) };
     let plan = Plan { suite, digest, filters: Filters::default(), overrides, apis };
     execute(&plan, &target, &CancellationToken::new(), &|_| ()).await.results

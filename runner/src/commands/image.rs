@@ -42,7 +42,10 @@ pub(crate) fn image(arguments: &args::Image) -> Result<Exit, CommandError> {
     write(out, &image).map_err(|cause| ImageError::Write { path: out.clone(), cause })?;
     let mut said = anstream::stdout().lock();
     writeln!(said, "image     {NAME}\ndigest    {}\narchive   {}", image.digest(), out.display())?;
-    writeln!(said, "load      ctr --namespace k8s.io images import {}", out.display())?;
+    // Under its digest too: without it a cluster cannot say which image a pod ran.
+    let repository = NAME.rsplit_once(':').map_or(NAME, |(repository, _)| repository);
+    let options = format!("--digests --base-name {repository}");
+    writeln!(said, "load      ctr --namespace k8s.io images import {options} {}", out.display())?;
     Ok(Exit::Success)
 }
 

@@ -1,28 +1,35 @@
 //! The commands, and what can keep one from being carried out.
 
+pub(crate) mod cleanup;
 pub(crate) mod crds;
 pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod list;
+mod live;
 pub(crate) mod plan;
+pub(crate) mod rbac;
 pub(crate) mod run;
 pub(crate) mod submit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use smi_keys::files::FileError;
 use smi_keys::key_file::ReadError;
-use smi_runner::kubernetes::dialect;
+use smi_runner::kubernetes::cleanup::CleanupError;
+use smi_runner::kubernetes::cluster::{Cluster, ClusterError, Options};
+use smi_runner::kubernetes::preflight::PreflightError;
+use smi_runner::mesh::ProfileError;
 use smi_runner::plan::{Plan, VersionError, choose};
 use smi_runner::submit::SubmitError;
 use smi_schemas::codes::{Code, Exit, error_text};
+use smi_schemas::names::Slug;
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Overrides};
 use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
 
-use crate::args::Choice;
+use crate::args::{Choice, ClusterOptions};
 use crate::commands::image::ImageError;
 
 /// Why a command was not carried out.
@@ -48,6 +55,20 @@ pub(crate) enum CommandError {
     Image(#[from] ImageError),
     #[error("{0}")]
     Submit(#[from] SubmitError),
+    #[error("{0}")]
+    MeshOption(&'static str),
+    #[error("{0}")]
+    MeshUnknown(Slug),
+    #[error("{}: {cause}", path.display())]
+    Profile { path: PathBuf, cause: ProfileError },
+    #[error("{0}")]
+    Cluster(#[from] ClusterError),
+    #[error("{0}")]
+    Preflight(#[from] PreflightError),
+    #[error("{0}")]
+    Cleanup(#[from] CleanupError),
+    #[error("images, version or enforcing mode of {0} are not what they were when the run began")]
+    MeshChanged(Slug),
     #[error("no randomness: {0}")]
     Randomness(getrandom::Error),
     #[error("the suite of this release: {0}")]
@@ -71,6 +92,13 @@ impl CommandError {
             Self::CodeUnknown(_) => Some(Code::CodeUnknown),
             Self::Image(error) => Some(error.code()),
             Self::Submit(error) => Some(error.code()),
+            Self::MeshOption(_) => Some(Code::MeshOption),
+            Self::MeshUnknown(_) => Some(Code::MeshUnknown),
+            Self::Profile { .. } => Some(Code::ProfileInvalid),
+            Self::Cluster(error) => Some(error.code()),
+            Self::Preflight(error) => Some(error.code()),
+            Self::Cleanup(_) => Some(Code::NamespaceStuck),
+            Self::MeshChanged(_) => Some(Code::MeshChanged),
             Self::Randomness(_) => Some(Code::NoRandomness),
             Self::Builtin(_) | Self::Unexpected(_) | Self::Io(_) => None,
         }
@@ -90,15 +118,24 @@ impl CommandError {
     }
 }
 
-/// The suite of this release, what is chosen of it, and the versions it is put to where every spoken one is served.
-fn planned(choice: &Choice, limit_ms: Option<u64>) -> Result<Plan, CommandError> {
+/// The suite of this release, what is chosen of it, and the versions it is put to.
+fn planned(
+    choice: &Choice,
+    limit_ms: Option<u64>,
+    served: &BTreeMap<Api, BTreeSet<ApiVersion>>,
+) -> Result<Plan, CommandError> {
     let (suite, digest) = Suite::read(BUILTIN[0])?;
-    let served = Api::ALL.into_iter().map(|api| (api, dialect::spoken(api).iter().copied().collect())).collect();
     let asked: BTreeMap<Api, ApiVersion> = choice.api_version.iter().copied().collect();
     let filters = Filters { run: choice.run.clone(), skip: choice.skip.clone() };
-    let apis = choose(&served, &asked)?;
+    let apis = choose(served, &asked)?;
     let plan = Plan { suite, digest, filters, overrides: Overrides { limit_ms }, apis };
     if plan.selects() { Ok(plan) } else { Err(CommandError::NothingSelected(plan.suite.assertions.len())) }
+}
+
+/// The cluster that is asked for.
+async fn connected(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
+    let ClusterOptions { kubeconfig, context } = options.clone();
+    Cluster::connect(&Options { kubeconfig, context }).await
 }
 
 /// Whether a file is there, as far as can be known.

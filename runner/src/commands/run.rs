@@ -3,33 +3,33 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use smi_keys::SigningKey;
 use smi_keys::files::{self, Access};
 use smi_keys::key_file::KeyFile;
 use smi_keys::passphrase::{Source, VARIABLE};
 use smi_runner::execute::{Event, Executed, execute};
-use smi_runner::output;
+use smi_runner::kubernetes::cleanup::{CleanupError, clean_up};
+use smi_runner::kubernetes::{Brought, KubernetesTarget, Survey, dialect};
+use smi_runner::mesh::{MAX_PROFILE_BYTES, Profile};
 use smi_runner::plan::Plan;
 use smi_runner::sandbox::SandboxTarget;
 use smi_runner::statement::{Begun, own_digest, statement};
-use smi_runner::target::Target;
-use smi_schemas::codes::Exit;
+use smi_runner::target::{Facts, Target};
+use smi_runner::{image, output};
+use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::feed::ApiSummary;
-use smi_schemas::names::{RunId, Version};
+use smi_schemas::names::{RunId, Slug, Version};
 use smi_schemas::report::Status;
-use smi_schemas::statement::{Statement, Versioned};
+use smi_schemas::statement::{Statement, Target as Kind, Versioned};
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::capability::summarize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, exists, planned};
-use crate::args::{Output, Run};
+use super::live::{HEARTBEAT, Live, Signals};
+use super::{CommandError, connected, exists, planned};
+use crate::args::{ClusterOptions, Output, Run, TargetKind};
 
 /// Where a bundle goes when nothing else is said.
 const DEFAULT_OUT: &str = "result.json";
@@ -48,40 +48,228 @@ struct Printed<'a> {
 }
 
 pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
-    let plan = planned(&arguments.choice, arguments.limit_ms)?;
+    mesh_options(arguments)?;
+    // What a cluster serves can only take away from this: a typing error is told before any key is asked for.
+    let plan = planned(&arguments.choice, arguments.limit_ms, &dialect::all_spoken())?;
+    let profile = profile(arguments)?;
     let signing = signing(arguments)?;
     let begun = begin(arguments)?;
-    let target = SandboxTarget::new(begun.runner.version.clone(), begun.runner.digest, begun.seed);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let signals = runtime.block_on(async { Signals::new() })?;
     let text = arguments.output == Output::Text;
-    if text {
-        heard(output::facts(&mut anstream::stdout().lock(), &plan, target.facts(), &begun))?;
-    }
-    let stopped_by = AtomicU8::new(0);
-    let executed = runtime.block_on(watched(&plan, &target, text, &stopped_by, signals));
-    let statement = statement(&begun, &plan, target.facts(), &executed, now()?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (ended, stopped_by) = runtime.block_on(async {
+        let mut conduct = Conduct { begun: &begun, text, signals: Signals::new()?, stopped_by: None };
+        let ended = match profile {
+            None => Some(conduct.in_sandbox(plan).await?),
+            Some(profile) => conduct.on_kubernetes(arguments, profile).await?,
+        };
+        Ok::<_, CommandError>((ended, conduct.stopped_by))
+    })?;
+    let Some(Ended { plan, facts, executed, left }) = ended else { return Ok(unbegun(stopped_by, text)?) };
+    let statement = statement(&begun, &plan, &facts, &executed, now()?);
     let apis = summarize(&plan.suite, &statement.predicate);
     let bundle = signing.map(|(key, out)| sign(&key, &out, &statement).map(|payload| (out, payload))).transpose()?;
     if let Some(path) = &arguments.junit {
         let report = output::junit(&plan.suite, &statement.predicate).to_string().map_err(io::Error::other)?;
-        std::fs::write(path, report).map_err(|cause| super::CommandError::Junit { path: path.clone(), cause })?;
+        std::fs::write(path, report).map_err(|cause| CommandError::Junit { path: path.clone(), cause })?;
     }
-    let exit = exit(&plan, &executed, stopped_by.load(Ordering::Relaxed));
+    let exit = exit(&plan, &executed, stopped_by, left.is_some());
     let (path, payload) =
         bundle.as_ref().map_or((None, None), |(path, payload)| (Some(path.as_path()), Some(*payload)));
     let printed = Printed { exit: exit.number(), payload, bundle: path, apis: &apis, statement: &statement };
-    heard(if text { print_text(&printed, exit) } else { print_json(&printed) })?;
+    if let Some(error) = left {
+        // It is told where errors are; the last line printed is still the exit.
+        let (said, _) = error_text(Some(Code::NamespaceStuck), &error);
+        let _ = anstream::stderr().lock().write_all(said.as_bytes());
+    }
+    heard(if text { print_text(&printed, &plan, exit) } else { print_json(&printed) })?;
     Ok(exit)
 }
 
-fn print_text(printed: &Printed<'_>, exit: Exit) -> io::Result<()> {
+/// What came of a run.
+struct Ended {
+    plan: Plan,
+    facts: Facts,
+    executed: Executed,
+    /// Why something of it is left on the cluster.
+    left: Option<CleanupError>,
+}
+
+/// A run under way.
+struct Conduct<'a> {
+    begun: &'a Begun,
+    text: bool,
+    signals: Signals,
+    /// The number of the first signal.
+    stopped_by: Option<u8>,
+}
+
+impl Conduct<'_> {
+    async fn in_sandbox(&mut self, plan: Plan) -> Result<Ended, CommandError> {
+        let Begun { runner, seed, .. } = self.begun;
+        let target = SandboxTarget::new(runner.version.clone(), runner.digest, *seed);
+        self.say(|out| output::heading(out, &plan, self.begun))?;
+        self.say(|out| output::facts(out, &plan, target.facts(), self.begun))?;
+        let executed = self.watched(&plan, &target).await;
+        Ok(Ended { facts: target.facts().clone(), plan, executed, left: None })
+    }
+
+    /// Nothing when a signal came before the first assertion.
+    async fn on_kubernetes(
+        &mut self,
+        arguments: &Run,
+        profile: (Profile, Digest),
+    ) -> Result<Option<Ended>, CommandError> {
+        let slug = profile.0.slug.clone();
+        let cluster = connected(&arguments.cluster).await?;
+        let survey = Survey::of(&cluster).await?;
+        let plan = planned(&arguments.choice, arguments.limit_ms, &survey.served)?;
+        self.say(|out| output::heading(out, &plan, self.begun))?;
+        let brought = Brought {
+            run: self.begun.id.clone(),
+            seed: self.begun.seed,
+            runner: self.begun.runner.digest,
+            image: arguments.agent_image.clone().unwrap_or_else(|| image::NAME.to_owned()),
+        };
+        let prepared = KubernetesTarget::prepare(cluster.clone(), survey, profile, plan.apis.clone(), brought);
+        let prepared = tokio::select! {
+            prepared = prepared => prepared.map(Some),
+            number = self.signals.next() => {
+                self.stopped_by = Some(number);
+                Ok(None)
+            }
+        };
+        let target = match prepared {
+            Ok(Some(target)) => target,
+            unprepared => {
+                let left = self.or_second_signal(clean_up(&cluster, &self.begun.id)).await;
+                unprepared?;
+                left?;
+                return Ok(None);
+            }
+        };
+        self.say(|out| output::facts(out, &plan, target.facts(), self.begun))?;
+        let executed = self.watched(&plan, &target).await;
+        let ending = async { (target.is_unchanged().await, target.clean_up().await) };
+        let (unchanged, left) = self.or_second_signal(ending).await;
+        if !executed.interrupted && !unchanged? {
+            return Err(CommandError::MeshChanged(slug));
+        }
+        Ok(Some(Ended { facts: target.facts().clone(), plan, executed, left: left.err() }))
+    }
+
+    /// Executes the plan, prints what happens, and stops it at the first signal.
+    async fn watched(&mut self, plan: &Plan, target: &impl Target) -> Executed {
+        let stop = CancellationToken::new();
+        let live = Mutex::new(self.text.then(Live::new));
+        let locked = || live.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let watch = |event: Event<'_>| {
+            if let Some(live) = locked().as_mut() {
+                live.show(plan, &event);
+            }
+        };
+        let run = execute(plan, target, &stop, &watch);
+        let mut run = std::pin::pin!(run);
+        let mut beat = tokio::time::interval(HEARTBEAT / 2);
+        loop {
+            tokio::select! {
+                executed = &mut run => return executed,
+                _ = beat.tick() => {
+                    if let Some(live) = locked().as_mut() {
+                        live.beat();
+                    }
+                }
+                number = self.signals.next() => {
+                    if self.stopped_by.replace(number).is_some() {
+                        self.leave(number);
+                    }
+                    stop.cancel();
+                    if let Some(live) = locked().as_mut() {
+                        live.print(|out| writeln!(out, "stopping and cleaning up; another signal ends it at once"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the end of a run, unless a signal says that even that is too long.
+    async fn or_second_signal<T>(&mut self, ending: impl Future<Output = T>) -> T {
+        let mut ending = std::pin::pin!(ending);
+        loop {
+            tokio::select! {
+                ended = &mut ending => return ended,
+                number = self.signals.next() => {
+                    if self.stopped_by.replace(number).is_some() {
+                        self.leave(number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the process as it stands.
+    fn leave(&self, signal: u8) -> ! {
+        let hint = format!("if it was on a cluster: smi-runner cleanup --run {}\n", self.begun.id);
+        // With standard error gone there is nobody left to tell.
+        let _ = anstream::stderr().lock().write_all(hint.as_bytes());
+        std::process::exit(128 + i32::from(signal))
+    }
+
+    fn say(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+        if !self.text {
+            return Ok(());
+        }
+        let mut out = anstream::stdout().lock();
+        heard(write(&mut out).and_then(|()| out.flush()))
+    }
+}
+
+/// A run that a signal ended before its first assertion: there is nothing to report.
+fn unbegun(stopped_by: Option<u8>, text: bool) -> io::Result<Exit> {
+    let exit = if stopped_by == Some(15) { Exit::Terminated } else { Exit::Interrupted };
+    if text {
+        let words = exit.words();
+        heard(writeln!(
+            anstream::stdout().lock(),
+            "\nstopped before the first assertion; nothing is left on the cluster\n\nexit {}: {words}",
+            exit.number()
+        ))?;
+    }
+    Ok(exit)
+}
+
+/// Options of a cluster go with a cluster only.
+fn mesh_options(arguments: &Run) -> Result<(), CommandError> {
+    let mesh = arguments.mesh.is_some() || arguments.profile.is_some();
+    let ClusterOptions { kubeconfig, context } = &arguments.cluster;
+    let others = kubeconfig.is_some() || context.is_some() || arguments.agent_image.is_some();
+    match arguments.target {
+        TargetKind::Kubernetes if !mesh => Err(CommandError::MeshOption("--target kubernetes")),
+        TargetKind::Sandbox if mesh => Err(CommandError::MeshOption("--mesh or --profile")),
+        TargetKind::Sandbox if others => Err(CommandError::MeshOption("--kubeconfig, --context or --agent-image")),
+        TargetKind::Kubernetes | TargetKind::Sandbox => Ok(()),
+    }
+}
+
+/// The profile that is asked for, and its digest.
+fn profile(arguments: &Run) -> Result<Option<(Profile, Digest)>, CommandError> {
+    if let Some(path) = &arguments.profile {
+        let bytes = files::read(path, MAX_PROFILE_BYTES)?.bytes;
+        return Profile::read(&bytes).map(Some).map_err(|cause| CommandError::Profile { path: path.clone(), cause });
+    }
+    let builtin = |slug: &Slug| Profile::builtin(slug.as_str()).ok_or_else(|| CommandError::MeshUnknown(slug.clone()));
+    arguments.mesh.as_ref().map(builtin).transpose()
+}
+
+fn print_text(printed: &Printed<'_>, plan: &Plan, exit: Exit) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     output::summary(&mut out, printed.apis, &printed.statement.predicate.assertions)?;
     if let (Some(path), Some(payload)) = (printed.bundle, printed.payload) {
         let shown = path.display();
         writeln!(out, "\nbundle    {shown}\nresult    {payload}")?;
-        writeln!(out, "verify    smi-verifier verify {shown} --keyring KEYRING --allow-sandbox --allow-draft")?;
+        let sandbox = matches!(printed.statement.predicate.target, Kind::Sandbox {});
+        let sandbox = if sandbox { " --allow-sandbox" } else { "" };
+        let draft = if plan.suite.is_draft() { " --allow-draft" } else { "" };
+        writeln!(out, "verify    smi-verifier verify {shown} --keyring KEYRING{sandbox}{draft}")?;
     }
     writeln!(out, "\nexit {}: {}", exit.number(), exit.words())
 }
@@ -131,69 +319,25 @@ fn begin(arguments: &Run) -> Result<Begun, CommandError> {
     })
 }
 
-/// Executes the plan, prints what happens, and stops it at the first signal. The second one ends the process.
-async fn watched(
-    plan: &Plan,
-    target: &impl Target,
-    text: bool,
-    stopped_by: &AtomicU8,
-    mut signals: Signals,
-) -> Executed {
-    let stop = CancellationToken::new();
-    let live = Mutex::new(text.then(Live::new));
-    let watch = |event: Event<'_>| {
-        if let Some(live) = live.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut() {
-            live.show(plan, &event);
-        }
-    };
-    let run = execute(plan, target, &stop, &watch);
-    let mut run = std::pin::pin!(run);
-    loop {
-        tokio::select! {
-            executed = &mut run => return executed,
-            number = signals.next() => {
-                stopped_by.store(number, Ordering::Relaxed);
-                if stop.is_cancelled() {
-                    std::process::exit(128 + i32::from(number));
-                }
-                stop.cancel();
-            }
-        }
-    }
-}
-
-/// Signals that end a run, caught from the moment this is made.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// The number of the next one.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-        }
-    }
-}
-
 fn sign(key: &SigningKey, out: &Path, statement: &Statement) -> Result<Digest, CommandError> {
     let bundle = key.sign_statement(&statement.to_bytes());
-    files::create(out, &bundle.to_bytes(), Access::Default)?;
+    if let Err(error) = files::create(out, &bundle.to_bytes(), Access::Default) {
+        // A run may have taken long. What cannot be written is printed, so that it is not lost.
+        let mut shown = anstream::stdout().lock();
+        shown.write_all(&bundle.to_bytes()).and_then(|()| writeln!(shown))?;
+        return Err(error.into());
+    }
     Ok(bundle.payload_digest())
 }
 
-/// The worst thing that happened: a signal, the harness, a failure, something undecided, something left out.
-fn exit(plan: &Plan, executed: &Executed, signal: u8) -> Exit {
+/// The worst thing that happened: a signal, something left on the cluster, the harness, a failure, something undecided,
+/// something left out.
+fn exit(plan: &Plan, executed: &Executed, stopped_by: Option<u8>, left: bool) -> Exit {
     let any = |status| executed.results.iter().any(|result| result.status == status);
-    match signal {
-        2 => Exit::Interrupted,
-        15 => Exit::Terminated,
+    match stopped_by {
+        Some(2) => Exit::Interrupted,
+        Some(_) => Exit::Terminated,
+        None if left => Exit::Environment,
         _ if any(Status::Error) => Exit::Harness,
         _ if any(Status::Fail) => Exit::Unmet,
         _ if any(Status::Inconclusive) => Exit::NoVerdict,
@@ -206,45 +350,4 @@ fn now() -> Result<Timestamp, CommandError> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seconds = since.ok().and_then(|since| i64::try_from(since.as_secs()).ok());
     seconds.and_then(Timestamp::from_unix_seconds).ok_or(CommandError::Unexpected("the clock is out of any range"))
-}
-
-/// A line for each assertion that ended, and on a terminal below them what is under way.
-struct Live {
-    under_way: ProgressBar,
-    running: Vec<String>,
-}
-
-impl Live {
-    fn new() -> Self {
-        let terminal = io::stdout().is_terminal();
-        let under_way = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        under_way.set_style(ProgressStyle::default_spinner());
-        under_way.enable_steady_tick(Duration::from_millis(200));
-        Self { under_way, running: Vec::new() }
-    }
-
-    fn show(&mut self, plan: &Plan, event: &Event<'_>) {
-        match event {
-            Event::Started(id) => self.running.push(id.to_string()),
-            Event::Finished(result) => {
-                self.running.retain(|id| *id != result.id.as_str());
-                self.print(|out| output::assertion(out, &plan.suite, result));
-            }
-            Event::Fault(id, fault) => self.print(|out| writeln!(out, "    {id}: {fault}")),
-        }
-        self.under_way.set_message(self.running.join(", "));
-    }
-
-    fn print(&self, write: impl Fn(&mut dyn io::Write) -> io::Result<()>) {
-        self.under_way.suspend(|| {
-            // With standard output gone there is nobody left to tell; the bundle is still written.
-            let _ = write(&mut anstream::stdout().lock());
-        });
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.under_way.finish_and_clear();
-    }
 }

@@ -8,13 +8,16 @@
 //!
 //! What a version does not have is left out: the suite does not ask it of that version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use smi_schemas::smi::{
-    Api, ApiVersion, HttpMatch, HttpRouteGroup, Namespace, Resource, ServiceAccount, TcpRoute, TrafficSplit,
+    Api, ApiVersion, HttpMatch, HttpRouteGroup, Kind, Namespace, Resource, ServiceAccount, TcpRoute, TrafficSplit,
     TrafficTarget,
 };
+
+/// Every kind that is spoken.
+pub const KINDS: [Kind; 4] = [Kind::TrafficTarget, Kind::HttpRouteGroup, Kind::TcpRoute, Kind::TrafficSplit];
 
 /// How an HTTPRouteGroup writes headers: the SMI text and the CRDs in use differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +44,21 @@ pub fn spoken(api: Api) -> &'static [ApiVersion] {
         Api::Access => &[ApiVersion::V1alpha2, ApiVersion::V1alpha3],
         Api::Specs => &[ApiVersion::V1alpha3, ApiVersion::V1alpha4],
         Api::Split => &[ApiVersion::V1alpha2, ApiVersion::V1alpha3, ApiVersion::V1alpha4],
+    }
+}
+
+/// Every version of every API that is spoken.
+pub fn all_spoken() -> BTreeMap<Api, BTreeSet<ApiVersion>> {
+    Api::ALL.into_iter().map(|api| (api, spoken(api).iter().copied().collect())).collect()
+}
+
+/// A kind as paths of the Kubernetes API write it.
+pub fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::TrafficTarget => "traffictargets",
+        Kind::HttpRouteGroup => "httproutegroups",
+        Kind::TcpRoute => "tcproutes",
+        Kind::TrafficSplit => "trafficsplits",
     }
 }
 

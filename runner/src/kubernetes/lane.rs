@@ -1,0 +1,547 @@
+//! A lane: a pair of namespaces, the workloads of a shape in them, and a session with each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use kube::api::ApiResource;
+use serde_json::Value;
+use smi_agent::client::{Connection, Probe, ProbeResult};
+use smi_agent::control::{Command, Reply};
+use smi_agent::{Identity, RequestId};
+use smi_schemas::Digest;
+use smi_schemas::codes::Code;
+use smi_schemas::names::Slug;
+use smi_schemas::report::{ActionResult, Tally};
+use smi_schemas::smi::{Api, ApiVersion, HttpMatch, HttpRouteGroup, Kind, Method, Resource, Rule, TrafficTarget};
+use smi_schemas::suite::{Action, Cell, Open, Shape, Via, Workload};
+use tokio::time::{Instant, sleep};
+
+use super::cluster::{Cluster, ClusterError};
+use super::dialect::{self, HeaderForm, Namespaces};
+use super::mesh::{image, is_ready, pod_resource};
+use super::preflight::PreflightError;
+use super::session::Session;
+use super::survey::Survey;
+use super::workloads::{Manifests, ports};
+use crate::mesh::Profile;
+use crate::target::{Fault, Lane};
+
+/// Pause between two rounds of a hold: the suite's 20 rounds then take 5 s.
+const SPACING: Duration = Duration::from_millis(250);
+/// How long one request may take. A denial by silence costs as much in every round.
+const REQUEST_TIMEOUT_MS: u64 = 2_000;
+/// Requests of one probe under way at once.
+const CONCURRENCY: u32 = 16;
+/// How long the pods of a lane may take until they are ready.
+const POD_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long objects that were deleted may still be there.
+const WIPE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause between looks at what is on its way.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What all lanes of a run share.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub(super) cluster: Cluster,
+    pub(super) profile: Arc<Profile>,
+    pub(super) survey: Arc<Survey>,
+    pub(super) apis: BTreeMap<Api, ApiVersion>,
+    pub(super) run: smi_schemas::names::RunId,
+    pub(super) seed: u64,
+    pub(super) image: Arc<str>,
+}
+
+/// One shape's workloads on a cluster.
+pub struct KubernetesLane {
+    common: Common,
+    namespaces: Namespaces,
+    shape: Option<Shape>,
+    workloads: BTreeMap<Slug, Driven>,
+}
+
+/// A workload that is driven by a session, opened anew when it broke.
+struct Driven {
+    namespace: String,
+    pod: String,
+    outside: bool,
+    address: IpAddr,
+    port: u16,
+    image: Digest,
+    /// What this workload's seeds begin with.
+    seed: String,
+    session: tokio::sync::Mutex<(u64, Option<Arc<Session>>)>,
+}
+
+impl KubernetesLane {
+    /// Makes namespaces and workloads and waits until every one of them can be driven.
+    pub(super) async fn open(common: Common, name: &str, shape: Option<&Shape>) -> Result<Self, PreflightError> {
+        let namespaces = super::workloads::namespaces(&common.run, name);
+        let mut lane = Self { common, namespaces, shape: shape.cloned(), workloads: BTreeMap::new() };
+        let common = lane.common.clone();
+        let of = Manifests {
+            run: &common.run,
+            profile: &common.profile,
+            image: &common.image,
+            namespaces: &lane.namespaces.clone(),
+        };
+        lane.create(of.namespaces()).await?;
+        let Some(shape) = shape else { return Ok(lane) };
+        // A pod is refused while its ServiceAccount is not there.
+        lane.create(of.service_accounts(shape)).await?;
+        lane.create(shape.services.iter().map(|service| of.service(service)).collect()).await?;
+        lane.create(shape.workloads.iter().map(|workload| of.pod(shape, workload)).collect()).await?;
+        let started = try_join_all(shape.workloads.iter().map(|workload| lane.started(&of, shape, workload))).await?;
+        lane.workloads = started.into_iter().collect();
+        try_join_all(lane.workloads.iter().map(|(name, driven)| driven.introduce(&common.cluster, name))).await?;
+        Ok(lane)
+    }
+
+    /// The digests of the images that its workloads run.
+    pub(super) fn images(&self) -> BTreeSet<Digest> {
+        self.workloads.values().map(|driven| driven.image).collect()
+    }
+
+    async fn create(&self, objects: Vec<Value>) -> Result<(), PreflightError> {
+        try_join_all(objects.iter().map(|object| async {
+            let objects = self.common.cluster.objects(&resource_of(object), object["metadata"]["namespace"].as_str());
+            objects.create(object).await
+        }))
+        .await?;
+        Ok(())
+    }
+
+    async fn started(
+        &self,
+        of: &Manifests<'_>,
+        shape: &Shape,
+        workload: &Workload,
+    ) -> Result<(Slug, Driven), PreflightError> {
+        let namespace = of.namespace(workload.namespace);
+        let pods = self.common.cluster.objects(&pod_resource(), Some(namespace));
+        let name = workload.name.as_str();
+        let deadline = Instant::now() + POD_TIMEOUT;
+        loop {
+            let pod = pods.get(name).await?;
+            let failed = |reason| PreflightError::Workload { pod: format!("{namespace}/{name}"), reason };
+            if is_ready(&pod) {
+                let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse().ok());
+                let subject = image(&pod)?;
+                let digest = Digest::from_hex(&subject.digest.sha256).ok();
+                let (Some(address), Some(image)) = (address, digest) else {
+                    return Err(failed("ready without an address".to_owned()));
+                };
+                let Common { seed, run, .. } = &self.common;
+                let driven = Driven {
+                    namespace: namespace.to_owned(),
+                    pod: name.to_owned(),
+                    outside: workload.outside,
+                    address,
+                    port: ports(shape, workload).first().copied().unwrap_or_default(),
+                    image,
+                    seed: format!("{seed}/{run}/{namespace}/{name}"),
+                    session: tokio::sync::Mutex::new((0, None)),
+                };
+                return Ok((workload.name.clone(), driven));
+            }
+            if let Some(reason) = hopeless(&pod) {
+                return Err(failed(reason));
+            }
+            if Instant::now() >= deadline {
+                return Err(failed(format!("not ready in {} s: {}", POD_TIMEOUT.as_secs(), pending(&pod))));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn object(&self, resource: &Resource) -> Result<(ApiResource, Value), Fault> {
+        let headers = self.common.apis.get(&Api::Specs).and_then(|version| self.common.survey.headers.get(version));
+        let headers = headers.copied().unwrap_or_else(HeaderForm::default);
+        let object = dialect::object(resource, &self.common.apis, headers, &self.namespaces);
+        match (self.resource(resource.kind()), object) {
+            (Some(kind), Some(object)) => Ok((kind, object)),
+            _ => Err(untested(resource.kind())),
+        }
+    }
+
+    /// A kind in the version that is tested.
+    fn resource(&self, kind: Kind) -> Option<ApiResource> {
+        let (api, version) = (kind.api(), self.common.apis.get(&kind.api())?);
+        let group = format!("{api}.smi-spec.io");
+        Some(ApiResource {
+            api_version: format!("{group}/{version}"),
+            group,
+            version: version.to_string(),
+            kind: kind.as_str().to_owned(),
+            plural: dialect::plural(kind).to_owned(),
+        })
+    }
+
+    fn objects(&self, resource: &ApiResource) -> super::cluster::Objects {
+        self.common.cluster.objects(resource, Some(&self.namespaces.main))
+    }
+
+    async fn apply(&self, resource: &Resource) -> Result<ActionResult, Fault> {
+        let (kind, object) = self.object(resource)?;
+        taken(self.objects(&kind).create(&object).await)
+    }
+
+    async fn update(&self, resource: &Resource) -> Result<ActionResult, Fault> {
+        let (kind, object) = self.object(resource)?;
+        taken(self.objects(&kind).replace(resource.name().as_str(), &object).await)
+    }
+
+    async fn delete(&self, kind: Kind, name: &Slug) -> Result<ActionResult, Fault> {
+        let resource = self.resource(kind).ok_or_else(|| untested(kind))?;
+        taken(self.objects(&resource).delete(name.as_str()).await)
+    }
+
+    /// Where TrafficTargets are there, one that allows every request; where they are not, nothing denies.
+    async fn grant(&self, open: &Open) -> Result<ActionResult, Fault> {
+        let tested = |api| self.common.apis.contains_key(&api);
+        if !tested(Api::Access) || !tested(Api::Specs) {
+            return Ok(ActionResult::Done);
+        }
+        let malformed = |_| Fault { code: Code::KubernetesFault, detail: "a name of a grant".to_owned() };
+        let name: Slug = format!("open-{}", open.to.service_account).parse().map_err(malformed)?;
+        let everything = HttpMatch {
+            name: name.clone(),
+            path_regex: Some("/.*".to_owned()),
+            methods: Some(vec![Method::Any]),
+            headers: None,
+        };
+        let routes = HttpRouteGroup { name: name.clone(), matches: vec![everything] };
+        let rule = Rule { kind: Kind::HttpRouteGroup, name: name.clone(), matches: Some(vec![name.clone()]) };
+        let target =
+            TrafficTarget { name, destination: open.to.clone(), sources: open.from.clone(), rules: vec![rule] };
+        match self.apply(&Resource::HttpRouteGroup(routes)).await? {
+            ActionResult::Done => self.apply(&Resource::TrafficTarget(target)).await,
+            refused => Ok(refused),
+        }
+    }
+
+    async fn round_trip(&self, resource: &Resource) -> Result<ActionResult, Fault> {
+        let (kind, written) = self.object(resource)?;
+        let objects = self.objects(&kind);
+        if let ActionResult::Refused = taken(objects.create(&written).await)? {
+            return Ok(ActionResult::Refused);
+        }
+        let read = objects.get(resource.name().as_str()).await.map_err(ClusterError::fault)?;
+        objects.delete(resource.name().as_str()).await.map_err(ClusterError::fault)?;
+        let mut lost = Vec::new();
+        missing(&written["spec"], &read["spec"], "/spec", &mut lost);
+        Ok(ActionResult::Lost(lost))
+    }
+
+    fn discovered(&self, kind: Kind) -> ActionResult {
+        ActionResult::Served(self.common.survey.kinds.get(&kind).into_iter().flatten().copied().collect())
+    }
+
+    /// Name, port and, where no name is resolved, address of a cell's destination.
+    fn road(&self, cell: &Cell) -> Option<(String, u16, Option<IpAddr>)> {
+        let shape = self.shape.as_ref()?;
+        let from = self.workloads.get(&cell.from)?;
+        match cell.via {
+            Via::Service => {
+                let service = shape.service(&cell.to)?;
+                let into_mesh = shape.selected(service).any(|workload| !workload.outside);
+                let (name, namespace) = (service.name.as_str(), self.namespaces.main.as_str());
+                let host = if into_mesh && !from.outside {
+                    self.common.profile.address(name, namespace)
+                } else {
+                    format!("{name}.{namespace}.svc")
+                };
+                Some((host, service.port, None))
+            }
+            Via::Pod => {
+                let to = self.workloads.get(&cell.to)?;
+                Some((host(to.address), to.port, Some(to.address)))
+            }
+            Via::Loopback => {
+                let loopback = IpAddr::from([127, 0, 0, 1]);
+                Some((host(loopback), from.port, Some(loopback)))
+            }
+        }
+    }
+
+    /// How many of the requests reached any workload at all.
+    async fn logged(&self, ids: Vec<RequestId>) -> Result<u32, Fault> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let logs =
+            try_join_all(self.workloads.values().map(|driven| driven.logged(&self.common.cluster, &ids))).await?;
+        let arrived: BTreeSet<RequestId> = logs.into_iter().flatten().collect();
+        Ok(u32::try_from(arrived.len()).unwrap_or(u32::MAX))
+    }
+}
+
+impl Lane for KubernetesLane {
+    fn spacing(&self) -> Duration {
+        SPACING
+    }
+
+    async fn act(&self, action: &Action) -> Result<ActionResult, Fault> {
+        match action {
+            Action::Apply(resource) | Action::ApplyOrRefuse(resource) => self.apply(resource).await,
+            Action::Update(resource) => self.update(resource).await,
+            Action::Delete(reference) => self.delete(reference.kind, &reference.name).await,
+            Action::Open(open) => self.grant(open).await,
+            Action::Discover(kind) => Ok(self.discovered(*kind)),
+            Action::RoundTrip(resource) => self.round_trip(resource).await,
+        }
+    }
+
+    async fn probe(&self, cell: &Cell, requests: u32) -> Result<Tally, Fault> {
+        let unknown = || Fault { code: Code::AgentFault, detail: format!("no workload {}", cell.from) };
+        let (host, port, address) = self.road(cell).ok_or_else(unknown)?;
+        let from = self.workloads.get(&cell.from).ok_or_else(unknown)?;
+        let probe = |seed| {
+            Command::Probe(Probe {
+                count: requests,
+                concurrency: CONCURRENCY.min(requests),
+                host,
+                port,
+                address,
+                method: cell.method,
+                path: cell.path.clone(),
+                headers: cell.headers.clone(),
+                timeout_ms: REQUEST_TIMEOUT_MS,
+                connection: Connection::Fresh,
+                seed,
+            })
+        };
+        let result = from.probe(&self.common.cluster, probe).await?;
+        let logged = self.logged(result.unanswered_ids).await?;
+        Ok(Tally { logged, ..result.tally })
+    }
+
+    async fn wipe(&self) -> Result<(), Fault> {
+        let deadline = Instant::now() + WIPE_TIMEOUT;
+        let served = |kind: &Kind| self.common.survey.kinds.contains_key(kind);
+        for kind in dialect::KINDS.into_iter().filter(served) {
+            let Some(resource) = self.resource(kind) else { continue };
+            let objects = self.objects(&resource);
+            loop {
+                let left = objects.list("").await.map_err(ClusterError::fault)?;
+                let names = left.iter().filter_map(|object| object["metadata"]["name"].as_str());
+                try_join_all(names.map(|name| objects.delete(name))).await.map_err(ClusterError::fault)?;
+                if left.is_empty() {
+                    break;
+                }
+                if Instant::now() >= deadline {
+                    let detail = format!("{} {kind} not gone in {} s", left.len(), WIPE_TIMEOUT.as_secs());
+                    return Err(Fault { code: Code::KubernetesFault, detail });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its namespaces begin to go; the target waits for all of them at the end.
+    async fn close(self) {
+        for namespace in [&self.namespaces.main, &self.namespaces.other] {
+            // What is not deleted here is deleted at the end, where a failure is told.
+            let _ = super::cleanup::delete(&self.common.cluster, namespace).await;
+        }
+    }
+}
+
+impl Driven {
+    /// Asks the agent who it is: that it answers, and that it is the one that is meant.
+    async fn introduce(&self, cluster: &Cluster, name: &Slug) -> Result<(), PreflightError> {
+        let failed = |fault: Fault| PreflightError::Session {
+            pod: format!("{}/{}", self.namespace, self.pod),
+            detail: fault.detail,
+            code: fault.code,
+        };
+        match self.call(cluster, Command::Identity).await.map_err(failed)? {
+            Reply::Identity(Identity { workload, .. }) if workload == *name => Ok(()),
+            other => Err(failed(unexpected(&other))),
+        }
+    }
+
+    async fn call(&self, cluster: &Cluster, command: Command) -> Result<Reply, Fault> {
+        self.session(cluster).await?.1.call(command).await
+    }
+
+    async fn probe(&self, cluster: &Cluster, probe: impl FnOnce(u64) -> Command) -> Result<ProbeResult, Fault> {
+        let (epoch, session) = self.session(cluster).await?;
+        match session.call(probe(self.seed(epoch))).await? {
+            Reply::Probe(result) => Ok(result),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn logged(&self, cluster: &Cluster, ids: &[RequestId]) -> Result<Vec<RequestId>, Fault> {
+        match self.call(cluster, Command::Logged(ids.to_vec())).await? {
+            Reply::Logged(logged) if logged.dropped == 0 => Ok(logged.ids),
+            Reply::Logged(logged) => {
+                Err(Fault { code: Code::AgentFault, detail: format!("{} ids have left its log", logged.dropped) })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The session, opened if there is none, and its number.
+    async fn session(&self, cluster: &Cluster) -> Result<(u64, Arc<Session>), Fault> {
+        let mut held = self.session.lock().await;
+        if let (epoch, Some(session)) = &*held
+            && session.is_open()
+        {
+            return Ok((*epoch, Arc::clone(session)));
+        }
+        let session = Arc::new(Session::open(cluster, &self.namespace, &self.pod).await?);
+        let epoch = held.0 + 1;
+        *held = (epoch, Some(Arc::clone(&session)));
+        Ok((epoch, session))
+    }
+
+    /// A seed that no other agent process is given: a session that broke may have ended with its process.
+    fn seed(&self, epoch: u64) -> u64 {
+        let digest = Digest::of(format!("{}/{epoch}", self.seed).as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest.as_bytes()[..8]);
+        u64::from_be_bytes(first)
+    }
+}
+
+fn resource_of(object: &Value) -> ApiResource {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    ApiResource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        api_version: "v1".to_owned(),
+        kind: kind.to_owned(),
+        plural: format!("{}s", kind.to_lowercase()),
+    }
+}
+
+/// A refusal is an outcome; everything else that keeps an object from being taken is a fault.
+fn taken(done: Result<(), ClusterError>) -> Result<ActionResult, Fault> {
+    match done {
+        Ok(()) => Ok(ActionResult::Done),
+        Err(ClusterError::Refused(_)) => Ok(ActionResult::Refused),
+        Err(error) => Err(error.fault()),
+    }
+}
+
+/// Fields that were written and are not read back as they were, as JSON pointers.
+fn missing(written: &Value, read: &Value, at: &str, lost: &mut Vec<String>) {
+    match (written, read) {
+        (Value::Object(fields), Value::Object(_)) => {
+            for (name, value) in fields {
+                missing(value, &read[name], &format!("{at}/{name}"), lost);
+            }
+        }
+        (Value::Array(values), Value::Array(found)) if values.len() == found.len() => {
+            for (index, (value, found)) in values.iter().zip(found).enumerate() {
+                missing(value, found, &format!("{at}/{index}"), lost);
+            }
+        }
+        _ if written == read => {}
+        _ => lost.push(at.to_owned()),
+    }
+}
+
+/// Why a pod will not become ready by waiting, if Kubernetes says so.
+fn hopeless(pod: &Value) -> Option<String> {
+    const REASONS: [&str; 8] = [
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RunContainerError",
+    ];
+    let waiting = waiting(pod).find(|(reason, _)| REASONS.contains(reason));
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
+    waiting.map(|(reason, message)| format!("{reason}: {message}")).or_else(|| ended.then(|| "it ended".to_owned()))
+}
+
+/// What Kubernetes says of a pod that is not ready.
+fn pending(pod: &Value) -> String {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let unmet = conditions.filter(|condition| condition["status"] != "True");
+    let said = unmet.filter_map(|condition| condition["message"].as_str().map(str::to_owned));
+    let said: Vec<String> = said.chain(waiting(pod).map(|(reason, _)| reason.to_owned())).collect();
+    if said.is_empty() { "no reason is given".to_owned() } else { said.join("; ") }
+}
+
+fn waiting(pod: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let fields = ["initContainerStatuses", "containerStatuses"];
+    let statuses = fields.into_iter().flat_map(|field| pod["status"][field].as_array().into_iter().flatten());
+    statuses.filter_map(|status| {
+        let waiting = &status["state"]["waiting"];
+        Some((waiting["reason"].as_str()?, waiting["message"].as_str().unwrap_or_default()))
+    })
+}
+
+/// An address as a URL has it.
+fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+fn untested(kind: Kind) -> Fault {
+    Fault { code: Code::KubernetesFault, detail: format!("{kind} is of an API that is not tested") }
+}
+
+fn unexpected(reply: &Reply) -> Fault {
+    let detail = serde_json::to_string(reply).unwrap_or_default();
+    Fault { code: Code::AgentFault, detail: format!("not the reply that was asked for: {detail:.200}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_not_read_back_is_pointed_at() {
+        let lost = |written: Value, read: Value| {
+            let mut lost = Vec::new();
+            missing(&written, &read, "/spec", &mut lost);
+            lost
+        };
+        let written =
+            json!({"service": "web", "backends": [{"service": "a", "weight": 1}], "matches": [{"name": "g"}]});
+        assert_eq!(lost(written.clone(), written.clone()), Vec::<String>::new());
+        let mut defaulted = written.clone();
+        defaulted["backends"][0]["added"] = 1.into();
+        assert_eq!(lost(written.clone(), defaulted), Vec::<String>::new());
+        let pruned = json!({"service": "web", "backends": [{"service": "a"}]});
+        assert_eq!(lost(written.clone(), pruned), ["/spec/backends/0/weight", "/spec/matches"]);
+        let changed = json!({"service": "web", "backends": [], "matches": [{"name": "g"}]});
+        assert_eq!(lost(written.clone(), changed), ["/spec/backends"]);
+        assert_eq!(lost(written, Value::Null), ["/spec"]);
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_is_not_waited_for() {
+        let pod = |reason: &str| {
+            json!({"status": {"phase": "Pending", "containerStatuses": [
+                {"state": {"waiting": {"reason": reason, "message": "why"}}}]}})
+        };
+        assert_eq!(hopeless(&pod("ErrImagePull")).unwrap(), "ErrImagePull: why");
+        assert_eq!(hopeless(&pod("ContainerCreating")), None);
+        assert_eq!(hopeless(&json!({"status": {"phase": "Failed"}})).unwrap(), "it ended");
+        let unscheduled = json!({"status": {"conditions": [
+            {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]}});
+        assert_eq!(pending(&unscheduled), "0/1 nodes are available");
+    }
+
+    #[test]
+    fn an_object_that_is_refused_is_no_fault() {
+        assert_eq!(taken(Err(ClusterError::Refused(String::new()))), Ok(ActionResult::Refused));
+        for error in [ClusterError::Busy(String::new()), ClusterError::Denied(String::new())] {
+            assert_eq!(taken(Err(error)).unwrap_err().code, Code::KubernetesFault);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What runs on a cluster of a mesh, as measured: images by digest, version, enforcing mode.
+
+use kube::api::ApiResource;
+use serde_json::Value;
+use smi_schemas::Digest;
+use smi_schemas::names::Version;
+use smi_schemas::statement::{DigestSet, Enforcing, Subject};
+
+use super::cluster::Cluster;
+use super::preflight::PreflightError;
+use crate::mesh::{Component, Profile};
+
+/// What runs of a mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Measured {
+    /// Its images.
+    pub(super) subject: Vec<Subject>,
+    /// Its version.
+    pub(super) version: Option<Version>,
+    /// Whether it denies.
+    pub(super) enforcing: Enforcing,
+}
+
+/// Measures a mesh. Where there is none by the profile's own word, the runner itself is what the result is about.
+pub(super) async fn measure(cluster: &Cluster, profile: &Profile, runner: Digest) -> Result<Measured, PreflightError> {
+    if profile.components.is_empty() {
+        let subject = vec![Subject { name: "smi-runner".to_owned(), digest: DigestSet { sha256: runner.hex() } }];
+        return Ok(Measured { subject, version: None, enforcing: Enforcing::Off });
+    }
+    let mut measured = Measured { subject: Vec::new(), version: None, enforcing: Enforcing::Unknown };
+    for (index, component) in profile.components.iter().enumerate() {
+        let pods = pods(cluster, profile, component).await?;
+        for pod in &pods {
+            let subject = image(pod)?;
+            if !measured.subject.contains(&subject) {
+                measured.subject.push(subject);
+            }
+        }
+        if index == 0 {
+            let mut versions: Vec<Option<Version>> = pods.iter().map(version).collect();
+            versions.dedup();
+            // Pods of several versions have none together.
+            measured.version = if versions.len() == 1 { versions.remove(0) } else { None };
+        }
+        if let Some(enforcing) = profile.enforcing.as_ref().filter(|enforcing| enforcing.component == component.name) {
+            let all = pods.iter().all(|pod| has_argument(pod, &enforcing.argument));
+            measured.enforcing = if all { Enforcing::On } else { Enforcing::Off };
+        }
+    }
+    measured.subject.sort_by(|a, b| (&a.name, &a.digest.sha256).cmp(&(&b.name, &b.digest.sha256)));
+    Ok(measured)
+}
+
+/// Pods, as an API resource.
+pub(super) fn pod_resource() -> ApiResource {
+    ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
+}
+
+/// The image that a pod's first container runs, by the digest under which registries know it.
+pub(super) fn image(pod: &Value) -> Result<Subject, PreflightError> {
+    let container = &pod["spec"]["containers"][0];
+    let statuses = pod["status"]["containerStatuses"].as_array();
+    let status = statuses.into_iter().flatten().find(|status| status["name"] == container["name"]);
+    let id = status.and_then(|status| status["imageID"].as_str()).unwrap_or_default();
+    let named = id.rsplit_once("://").map_or(id, |(_, named)| named);
+    let parts = named.split_once("@sha256:").filter(|(name, hex)| !name.is_empty() && Digest::from_hex(hex).is_ok());
+    match parts {
+        Some((name, hex)) => Ok(Subject { name: name.to_owned(), digest: DigestSet { sha256: hex.to_owned() } }),
+        None => Err(PreflightError::ImageUnnamed {
+            pod: full_name(pod),
+            image: container["image"].as_str().unwrap_or_default().to_owned(),
+            id: id.to_owned(),
+        }),
+    }
+}
+
+/// Whether Kubernetes says that the pod is ready.
+pub(super) fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+fn full_name(pod: &Value) -> String {
+    let of = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+    format!("{}/{}", of("namespace"), of("name"))
+}
+
+async fn pods(cluster: &Cluster, profile: &Profile, component: &Component) -> Result<Vec<Value>, PreflightError> {
+    let labels: Vec<String> = component.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels = labels.join(",");
+    let mut pods = cluster.objects(&pod_resource(), None).list(&labels).await?;
+    // Pods on their way out serve nobody any more.
+    pods.retain(|pod| {
+        pod["metadata"]["deletionTimestamp"].is_null()
+            && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    });
+    if pods.is_empty() {
+        let (mesh, component) = (profile.slug.clone(), component.name.clone());
+        return Err(PreflightError::MeshAbsent { mesh, component, labels });
+    }
+    match pods.iter().find(|pod| !is_ready(pod)) {
+        Some(pod) => Err(PreflightError::MeshNotReady(full_name(pod))),
+        None => Ok(pods),
+    }
+}
+
+/// The tag of the image, without the `v` that many put before a version.
+fn version(pod: &Value) -> Option<Version> {
+    let image = pod["spec"]["containers"][0]["image"].as_str()?;
+    let image = image.split_once('@').map_or(image, |(image, _)| image);
+    let tag = image.rsplit_once('/').map_or(image, |(_, last)| last).split_once(':')?.1;
+    let numbered = tag.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    numbered.unwrap_or(tag).parse().ok()
+}
+
+fn has_argument(pod: &Value, argument: &str) -> bool {
+    let container = &pod["spec"]["containers"][0];
+    let given = ["command", "args"].into_iter().flat_map(|field| container[field].as_array().into_iter().flatten());
+    let on = format!("{argument}=true");
+    given.filter_map(Value::as_str).any(|given| given == argument || given == on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const HEX: &str = "4f3c0f2f7d2f0a9c8f7d2f0a9c8f7d2f0a9c8f7d2f0a9c8f7d2f0a9c8f7d2f0a";
+
+    fn pod(image: &str, id: &str, arguments: &[&str]) -> Value {
+        json!({
+            "metadata": {"namespace": "mesh", "name": "controller"},
+            "spec": {"containers": [{"name": "controller", "image": image, "args": arguments}, {"name": "sidecar"}]},
+            "status": {"containerStatuses": [
+                {"name": "sidecar", "imageID": "x"}, {"name": "controller", "imageID": id}]},
+        })
+    }
+
+    #[test]
+    fn an_image_is_named_by_its_digest_or_not_at_all() {
+        for id in [format!("docker.io/a/b@sha256:{HEX}"), format!("docker-pullable://docker.io/a/b@sha256:{HEX}")] {
+            let subject = image(&pod("a/b:v1", &id, &[])).unwrap();
+            assert_eq!((subject.name.as_str(), subject.digest.sha256.as_str()), ("docker.io/a/b", HEX));
+        }
+        for id in [format!("sha256:{HEX}"), format!("@sha256:{HEX}"), format!("a@sha256:{}", &HEX[1..]), String::new()]
+        {
+            let error = image(&pod("a/b:v1", &id, &[])).unwrap_err();
+            assert_eq!(error.code(), smi_schemas::codes::Code::ImageUnnamed, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_the_tag_of_what_runs() {
+        let of = |image: &str| version(&pod(image, "", &[])).map(|version| version.to_string());
+        assert_eq!(of("registry.example:5000/a/b:v1.4.8").as_deref(), Some("1.4.8"));
+        assert_eq!(of(&format!("a/b:1.4.8@sha256:{HEX}")).as_deref(), Some("1.4.8"));
+        assert_eq!(of("a/b:vanilla").as_deref(), Some("vanilla"));
+        assert_eq!(of("registry.example:5000/a/b"), None);
+    }
+
+    #[test]
+    fn an_argument_is_given_whole() {
+        let has = |arguments: &[&str]| has_argument(&pod("a", "", arguments), "--acl");
+        assert!(has(&["--x", "--acl"]) && has(&["--acl=true"]));
+        assert!(!has(&["--acl=false"]) && !has(&["--aclx"]) && !has(&[]));
+    }
+}

@@ -1,0 +1,61 @@
+//! What a run may do on a cluster: the least that it needs, in one table. `smi-runner rbac` prints it as a ClusterRole,
+//! and preflight asks the cluster for every line of it.
+
+use serde_json::{Value, json};
+
+/// Verbs on the resources of a group.
+pub struct Rule {
+    /// The API group; the empty one is Kubernetes' own.
+    pub group: &'static str,
+    /// Its resources.
+    pub resources: &'static [&'static str],
+    /// What is done with them.
+    pub verbs: &'static [&'static str],
+}
+
+/// The name of the role.
+pub const ROLE: &str = "smi-conformance-runner";
+
+/// Everything. Namespaces are made by a run itself, under names nobody can know before, so that the rest cannot be
+/// confined to any by RBAC.
+pub const RULES: [Rule; 7] = [
+    Rule { group: "", resources: &["namespaces"], verbs: &["create", "delete", "get", "list"] },
+    Rule { group: "", resources: &["pods"], verbs: &["create", "get", "list"] },
+    // Servers ask for `create` or `get`, by the version of Kubernetes.
+    Rule { group: "", resources: &["pods/exec"], verbs: &["create", "get"] },
+    Rule { group: "", resources: &["serviceaccounts", "services"], verbs: &["create"] },
+    Rule { group: "access.smi-spec.io", resources: &["traffictargets"], verbs: SMI },
+    Rule { group: "specs.smi-spec.io", resources: &["httproutegroups", "tcproutes"], verbs: SMI },
+    Rule { group: "split.smi-spec.io", resources: &["trafficsplits"], verbs: SMI },
+];
+
+const SMI: &[&str] = &["create", "delete", "get", "list", "update"];
+
+/// The CRDs that are read, by name, in order; that of UDPRoute too, which no suite uses yet: what a cluster has is a fact.
+pub const CRD_NAMES: [&str; 5] = [
+    "httproutegroups.specs.smi-spec.io",
+    "tcproutes.specs.smi-spec.io",
+    "trafficsplits.split.smi-spec.io",
+    "traffictargets.access.smi-spec.io",
+    "udproutes.specs.smi-spec.io",
+];
+
+/// The table as a ClusterRole.
+pub fn cluster_role() -> Value {
+    let mut rules: Vec<Value> = RULES
+        .iter()
+        .map(|rule| json!({"apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs}))
+        .collect();
+    rules.push(json!({
+        "apiGroups": ["apiextensions.k8s.io"],
+        "resources": ["customresourcedefinitions"],
+        "resourceNames": CRD_NAMES,
+        "verbs": ["get"],
+    }));
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": ROLE},
+        "rules": rules,
+    })
+}

@@ -1,0 +1,174 @@
+//! What a cluster serves, found out and not declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::api::ApiResource;
+use serde_json::Value;
+use smi_schemas::Digest;
+use smi_schemas::names::Version;
+use smi_schemas::smi::{Api, ApiVersion, Kind};
+use smi_schemas::statement::Crd;
+
+use super::cluster::{Cluster, ClusterError, patiently};
+use super::dialect::{self, HeaderForm};
+use super::preflight::PreflightError;
+use super::rbac::CRD_NAMES;
+
+/// What a cluster serves.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The API server's version.
+    pub version: Version,
+    /// The versions of each API.
+    pub served: BTreeMap<Api, BTreeSet<ApiVersion>>,
+    /// The versions of each kind.
+    pub kinds: BTreeMap<Kind, BTreeSet<ApiVersion>>,
+    /// The CRDs.
+    pub crds: Vec<Crd>,
+    /// How HTTPRouteGroups write headers in each version.
+    pub headers: BTreeMap<ApiVersion, HeaderForm>,
+}
+
+impl Survey {
+    /// Asks the cluster.
+    pub async fn of(cluster: &Cluster) -> Result<Self, PreflightError> {
+        let client = cluster.client();
+        let info = patiently(|| client.apiserver_version()).await?;
+        let version = info.git_version.trim_start_matches('v');
+        let version = version.parse().map_err(|_| PreflightError::Foreign(format!("Kubernetes {version}")))?;
+        let kinds = kinds(cluster).await?;
+        let mut served: BTreeMap<Api, BTreeSet<ApiVersion>> = BTreeMap::new();
+        for (kind, versions) in &kinds {
+            served.entry(kind.api()).or_default().extend(versions);
+        }
+        let (mut crds, mut headers) = (Vec::new(), BTreeMap::new());
+        for name in CRD_NAMES {
+            if let Some(definition) = definition(cluster, name).await? {
+                if name.starts_with(dialect::plural(Kind::HttpRouteGroup)) {
+                    headers = header_forms(&definition);
+                }
+                crds.push(crd(name.to_owned(), &definition)?);
+            }
+        }
+        Ok(Self { version, served, kinds, crds, headers })
+    }
+}
+
+/// The versions in which discovery lists each kind. An API that is served, but in no version that can be spoken, is not
+/// absent: to call it so would hide it.
+async fn kinds(cluster: &Cluster) -> Result<BTreeMap<Kind, BTreeSet<ApiVersion>>, PreflightError> {
+    let client = cluster.client();
+    let groups = patiently(|| client.list_api_groups()).await?;
+    let mut kinds: BTreeMap<Kind, BTreeSet<ApiVersion>> = BTreeMap::new();
+    for api in Api::ALL {
+        let name = format!("{api}.smi-spec.io");
+        let Some(group) = groups.groups.iter().find(|group| group.name == name) else { continue };
+        for served in &group.versions {
+            let Some(version) = version(&served.version) else { continue };
+            let list = patiently(|| client.list_api_group_resources(&served.group_version)).await?;
+            for kind in dialect::KINDS.into_iter().filter(|kind| kind.api() == api) {
+                if list.resources.iter().any(|resource| resource.kind == kind.as_str()) {
+                    kinds.entry(kind).or_default().insert(version);
+                }
+            }
+        }
+        let spoken = |version: &ApiVersion| dialect::spoken(api).contains(version);
+        if !group.versions.iter().filter_map(|served| self::version(&served.version)).any(|version| spoken(&version)) {
+            let versions: Vec<&str> = group.versions.iter().map(|served| served.version.as_str()).collect();
+            return Err(PreflightError::Unspoken { api, served: versions.join(", ") });
+        }
+    }
+    Ok(kinds)
+}
+
+async fn definition(cluster: &Cluster, name: &str) -> Result<Option<Value>, ClusterError> {
+    let resource = ApiResource {
+        group: "apiextensions.k8s.io".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "apiextensions.k8s.io/v1".to_owned(),
+        kind: "CustomResourceDefinition".to_owned(),
+        plural: "customresourcedefinitions".to_owned(),
+    };
+    match cluster.objects(&resource, None).get(name).await {
+        Ok(definition) => Ok(Some(definition)),
+        Err(ClusterError::Absent(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn versions(definition: &Value) -> impl Iterator<Item = &Value> {
+    definition["spec"]["versions"].as_array().into_iter().flatten()
+}
+
+fn version(text: &str) -> Option<ApiVersion> {
+    ApiVersion::ALL.into_iter().find(|known| known.as_str() == text)
+}
+
+fn crd(name: String, definition: &Value) -> Result<Crd, PreflightError> {
+    let named = |listed: &Value| listed["name"].as_str().and_then(version);
+    let is = |listed: &Value, flag: &str| listed[flag].as_bool() == Some(true);
+    let served = versions(definition).filter(|listed| is(listed, "served")).filter_map(named).collect();
+    let stored = versions(definition).find(|listed| is(listed, "storage")).and_then(named);
+    // Objects of serde_json are sorted by key, so a schema has one form.
+    let schemas: BTreeMap<&str, &Value> = versions(definition)
+        .filter_map(|listed| Some((listed["name"].as_str()?, &listed["schema"]["openAPIV3Schema"])))
+        .collect();
+    let schema = Digest::of(serde_json::to_string(&schemas).unwrap_or_default().as_bytes());
+    match stored {
+        Some(stored) => Ok(Crd { name, served, stored, schema }),
+        None => Err(PreflightError::Foreign(format!("{name} is stored in a version that SMI does not have"))),
+    }
+}
+
+fn header_forms(definition: &Value) -> BTreeMap<ApiVersion, HeaderForm> {
+    let form = |listed: &Value| {
+        let version = listed["name"].as_str().and_then(version)?;
+        let matches = &listed["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["matches"];
+        let headers = &matches["items"]["properties"]["headers"];
+        let map = headers["type"].as_str() == Some("object");
+        Some((version, if map { HeaderForm::Map } else { HeaderForm::List }))
+    };
+    versions(definition).filter_map(form).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definitions(text: &str) -> Vec<Value> {
+        use serde::Deserialize as _;
+        serde_yaml_ng::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_crd_is_known_by_what_it_serves_and_by_its_schema() {
+        let all = definitions(include_str!("../../../schemas/crds/v0.6.0.yaml"));
+        let split = all.iter().find(|crd| crd["metadata"]["name"] == "trafficsplits.split.smi-spec.io").unwrap();
+        let fact = crd("trafficsplits.split.smi-spec.io".into(), split).unwrap();
+        assert!(fact.served.contains(&ApiVersion::V1alpha4));
+        assert!(fact.served.contains(&fact.stored));
+
+        let mut narrower = split.clone();
+        narrower["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "another".into();
+        assert_ne!(crd(fact.name.clone(), &narrower).unwrap().schema, fact.schema);
+
+        let mut foreign = split.clone();
+        for version in foreign["spec"]["versions"].as_array_mut().unwrap() {
+            version["storage"] = (version["name"] == "v1").into();
+        }
+        assert!(crd(fact.name, &foreign).is_err());
+    }
+
+    #[test]
+    fn the_form_of_headers_is_the_schemas() {
+        let all = definitions(include_str!("../../../schemas/crds/v0.6.0.yaml"));
+        let mut group = all.into_iter().find(|crd| crd["spec"]["names"]["kind"] == "HTTPRouteGroup").unwrap();
+        let forms = header_forms(&group);
+        assert!(!forms.is_empty() && forms.values().all(|form| *form == HeaderForm::List), "{forms:?}");
+        for version in group["spec"]["versions"].as_array_mut().unwrap() {
+            let matches = &mut version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["matches"];
+            matches["items"]["properties"]["headers"] = serde_json::json!({"type": "object"});
+        }
+        assert!(header_forms(&group).values().all(|form| *form == HeaderForm::Map));
+    }
+}

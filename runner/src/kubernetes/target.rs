@@ -1,0 +1,139 @@
+//! The target itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use smi_schemas::Digest;
+use smi_schemas::codes::Code;
+use smi_schemas::names::{RunId, Slug};
+use smi_schemas::smi::{Api, ApiVersion, Namespace};
+use smi_schemas::statement::{Enforcing, Mesh, Target as Kind};
+use smi_schemas::suite::{Shape, Workload};
+
+use super::cleanup::{CleanupError, clean_up};
+use super::cluster::Cluster;
+use super::lane::{Common, KubernetesLane};
+use super::mesh::{Measured, measure};
+use super::preflight::{PreflightError, permissions};
+use super::survey::Survey;
+use crate::mesh::Profile;
+use crate::target::{Facts, Fault, Lane as _, Target};
+
+/// The lane for assertions without workloads, and for the one pod of the preflight.
+const BARE: &str = "bare";
+const PREFLIGHT: &str = "preflight";
+
+/// A mesh on a cluster, ready for a run.
+pub struct KubernetesTarget {
+    common: Common,
+    facts: Facts,
+    runner: Digest,
+}
+
+/// What a run brings with it.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// Its id.
+    pub run: RunId,
+    /// What its request ids are derived from.
+    pub seed: u64,
+    /// The digest of the runner.
+    pub runner: Digest,
+    /// The workload image, as pods ask for it.
+    pub image: String,
+}
+
+impl KubernetesTarget {
+    /// Looks whether a run can be made, and measures what it is about. One pod of the workload image is started and
+    /// driven; whatever comes of that, namespaces may be left that [`Self::clean_up`], or [`clean_up`], removes.
+    pub async fn prepare(
+        cluster: Cluster,
+        survey: Survey,
+        (profile, profile_digest): (Profile, Digest),
+        apis: BTreeMap<Api, ApiVersion>,
+        brought: Brought,
+    ) -> Result<Self, PreflightError> {
+        permissions(&cluster).await?;
+        let measured = measure(&cluster, &profile, brought.runner).await?;
+        let common = Common {
+            cluster,
+            profile: Arc::new(profile),
+            survey: Arc::new(survey),
+            apis,
+            run: brought.run,
+            seed: brought.seed,
+            image: brought.image.into(),
+        };
+        let agent = agent(&common).await?;
+        let Measured { subject, version, enforcing } = measured;
+        let slug = common.profile.slug.clone();
+        let enable = common.profile.enforcing.as_ref().filter(|_| enforcing == Enforcing::Off);
+        let facts = Facts {
+            subject,
+            agent,
+            target: Kind::Kubernetes { version: common.survey.version.clone() },
+            mesh: Mesh { slug, version, profile: profile_digest, enforcing },
+            crds: common.survey.crds.clone(),
+            enable: enable.map(|enforcing| enforcing.enable.clone()),
+        };
+        Ok(Self { common, facts, runner: brought.runner })
+    }
+
+    /// Whether the mesh is still the one that the facts are about.
+    pub async fn is_unchanged(&self) -> Result<bool, PreflightError> {
+        let Measured { subject, version, enforcing } =
+            measure(&self.common.cluster, &self.common.profile, self.runner).await?;
+        let mesh = &self.facts.mesh;
+        Ok((&subject, &version, &enforcing) == (&self.facts.subject, &mesh.version, &mesh.enforcing))
+    }
+
+    /// Removes everything that the run made.
+    pub async fn clean_up(&self) -> Result<Vec<String>, CleanupError> {
+        clean_up(&self.common.cluster, &self.common.run).await
+    }
+}
+
+impl Target for KubernetesTarget {
+    type Lane = KubernetesLane;
+
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    async fn lane(&self, shape: Option<&Shape>) -> Result<KubernetesLane, Fault> {
+        let name = shape.map_or(BARE, |shape| shape.name.as_str());
+        let opened = KubernetesLane::open(self.common.clone(), name, shape).await;
+        let lane = opened.map_err(|error| {
+            let code = match error {
+                PreflightError::Session { code, .. } => code,
+                _ => Code::KubernetesFault,
+            };
+            Fault { code, detail: error.to_string() }
+        })?;
+        match lane.images().into_iter().find(|image| *image != self.facts.agent) {
+            None => Ok(lane),
+            Some(other) => {
+                lane.close().await;
+                Err(Fault { code: Code::AgentFault, detail: format!("a node has another workload image, {other}") })
+            }
+        }
+    }
+}
+
+/// Starts one pod of the workload image, drives it, and tells its digest.
+async fn agent(common: &Common) -> Result<Digest, PreflightError> {
+    let foreign = |error: smi_schemas::names::NameError| PreflightError::Foreign(error.to_string());
+    let name: Slug = PREFLIGHT.parse().map_err(foreign)?;
+    let workload = Workload {
+        name: name.clone(),
+        namespace: Namespace::Main,
+        service_account: name.clone(),
+        labels: BTreeMap::new(),
+        outside: false,
+    };
+    let shape = Shape { name, workloads: vec![workload], services: Vec::new(), health: Vec::new() };
+    let lane = KubernetesLane::open(common.clone(), PREFLIGHT, Some(&shape)).await?;
+    let images = lane.images();
+    lane.close().await;
+    images.first().copied().ok_or_else(|| PreflightError::Foreign("no workload".to_owned()))
+}

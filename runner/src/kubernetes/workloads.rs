@@ -1,0 +1,201 @@
+//! The objects of a lane: two namespaces, and in them ServiceAccounts, Services and pods. Each carries the run's id, and
+//! every pod satisfies Kubernetes' restricted profile, which its namespace enforces unless the mesh's profile says
+//! otherwise, for the sake of what a mesh injects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use smi_schemas::names::{RunId, Slug};
+use smi_schemas::smi::Namespace;
+use smi_schemas::suite::{Service, Shape, Workload};
+
+use super::dialect::Namespaces;
+use crate::mesh::{Marks, Profile};
+
+/// The label that carries a run's id.
+pub(super) const RUN_LABEL: &str = "conformance.smi-spec.io/run";
+
+/// The container in which the agent runs.
+pub(super) const CONTAINER: &str = "agent";
+
+/// Where an agent listens to which no Service leads.
+const DEFAULT_PORT: u16 = 8080;
+
+/// Digits of the run's id in a namespace's name, for people; the label has all of them.
+const ID_DIGITS: usize = 10;
+
+/// What the objects of a run have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Manifests<'a> {
+    pub(super) run: &'a RunId,
+    pub(super) profile: &'a Profile,
+    pub(super) image: &'a str,
+    pub(super) namespaces: &'a Namespaces,
+}
+
+/// Names of the namespaces of a lane.
+pub(super) fn namespaces(run: &RunId, lane: &str) -> Namespaces {
+    let id: String = run.as_str().chars().take(ID_DIGITS).collect();
+    // A shape's name has at most 63 characters, a namespace's as well.
+    let lane: String = lane.chars().take(40).collect();
+    Namespaces { main: format!("smi-{id}-{lane}"), other: format!("smi-{id}-{lane}-other") }
+}
+
+/// Ports that a workload listens on.
+pub(super) fn ports(shape: &Shape, workload: &Workload) -> BTreeSet<u16> {
+    let services = shape.services.iter().filter(|service| service.selects(workload));
+    let ports: BTreeSet<u16> = services.map(|service| service.target_port).collect();
+    if ports.is_empty() { BTreeSet::from([DEFAULT_PORT]) } else { ports }
+}
+
+impl Manifests<'_> {
+    /// Both namespaces.
+    pub(super) fn namespaces(&self) -> Vec<Value> {
+        let Marks { labels, annotations } = &self.profile.enrol.namespace;
+        let mut all = BTreeMap::from([
+            (RUN_LABEL.to_owned(), self.run.to_string()),
+            ("pod-security.kubernetes.io/enforce".to_owned(), "restricted".to_owned()),
+        ]);
+        all.extend(labels.clone());
+        let namespace = |name: &String| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "labels": all, "annotations": annotations},
+            })
+        };
+        [&self.namespaces.main, &self.namespaces.other].map(namespace).into()
+    }
+
+    /// The ServiceAccounts of a shape's workloads, each once.
+    pub(super) fn service_accounts(&self, shape: &Shape) -> Vec<Value> {
+        let accounts: BTreeSet<(&str, &Slug)> = shape
+            .workloads
+            .iter()
+            .map(|workload| (self.namespace(workload.namespace), &workload.service_account))
+            .collect();
+        let object = |(namespace, name): (&str, &Slug)| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": self.metadata(name, namespace, &BTreeMap::new(), &Marks::default()),
+                "automountServiceAccountToken": false,
+            })
+        };
+        accounts.into_iter().map(object).collect()
+    }
+
+    /// A Service.
+    pub(super) fn service(&self, service: &Service) -> Value {
+        let port = json!({
+            "name": "http",
+            "appProtocol": "http",
+            "protocol": "TCP",
+            "port": service.port,
+            "targetPort": service.target_port,
+        });
+        let marks = &self.profile.enrol.service;
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": self.metadata(&service.name, &self.namespaces.main, &BTreeMap::new(), marks),
+            "spec": {"selector": service.selector, "ports": [port]},
+        })
+    }
+
+    /// The pod of a workload.
+    pub(super) fn pod(&self, shape: &Shape, workload: &Workload) -> Value {
+        let ports = ports(shape, workload);
+        let mut arguments = vec!["serve".to_owned(), "--workload".to_owned(), workload.name.to_string()];
+        arguments.extend(ports.iter().map(|port| format!("--listen=0.0.0.0:{port}")));
+        let named = |(index, port): (usize, &u16)| json!({"name": format!("http-{index}"), "containerPort": port});
+        let enrol = &self.profile.enrol;
+        let marks = if workload.outside { &enrol.outside } else { &enrol.pod };
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": self.metadata(&workload.name, self.namespace(workload.namespace), &workload.labels, marks),
+            "spec": {
+                "serviceAccountName": workload.service_account,
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "terminationGracePeriodSeconds": 1,
+                "securityContext": {
+                    "runAsNonRoot": true,
+                    "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [{
+                    "name": CONTAINER,
+                    "image": self.image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "args": arguments,
+                    "ports": ports.iter().enumerate().map(named).collect::<Vec<_>>(),
+                    "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "256Mi"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false,
+                        "capabilities": {"drop": ["ALL"]},
+                        "readOnlyRootFilesystem": true,
+                    },
+                }],
+            },
+        })
+    }
+
+    /// The name of one of the two namespaces.
+    pub(super) fn namespace(&self, namespace: Namespace) -> &str {
+        match namespace {
+            Namespace::Main => &self.namespaces.main,
+            Namespace::Other => &self.namespaces.other,
+        }
+    }
+
+    fn metadata(&self, name: &Slug, namespace: &str, labels: &BTreeMap<Slug, Slug>, marks: &Marks) -> Value {
+        let mut all = marks.labels.clone();
+        all.extend(labels.iter().map(|(key, value)| (key.to_string(), value.to_string())));
+        all.insert(RUN_LABEL.to_owned(), self.run.to_string());
+        json!({"name": name, "namespace": namespace, "labels": all, "annotations": marks.annotations})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smi_schemas::suite::{BUILTIN, Suite};
+
+    #[test]
+    fn every_shape_becomes_objects_that_carry_the_run() {
+        let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
+        let run = RunId::new([7; 16]);
+        for (profile, _) in Profile::all() {
+            for shape in &suite.shapes {
+                let namespaces = namespaces(&run, shape.name.as_str());
+                let of = Manifests { run: &run, profile: &profile, image: "image:1", namespaces: &namespaces };
+                let mut objects = of.namespaces();
+                objects.extend(of.service_accounts(shape));
+                objects.extend(shape.services.iter().map(|service| of.service(service)));
+                objects.extend(shape.workloads.iter().map(|workload| of.pod(shape, workload)));
+                let mut names = BTreeSet::new();
+                for object in &objects {
+                    let metadata = &object["metadata"];
+                    assert_eq!(metadata["labels"][RUN_LABEL], run.as_str(), "{object}");
+                    let name = metadata["name"].as_str().unwrap();
+                    assert!(name.len() <= 63, "{name}");
+                    assert!(names.insert((object["kind"].as_str(), metadata["namespace"].as_str(), name)), "{object}");
+                }
+                for pod in objects.iter().filter(|object| object["kind"] == "Pod") {
+                    assert!(objects.iter().any(|account| account["kind"] == "ServiceAccount"
+                        && account["metadata"]["name"] == pod["spec"]["serviceAccountName"]
+                        && account["metadata"]["namespace"] == pod["metadata"]["namespace"]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_namespaces_stay_short() {
+        let names = namespaces(&RunId::new([0xab; 16]), &"x".repeat(63));
+        assert!(names.main.len() <= 63 && names.other.len() <= 63);
+        assert_eq!(namespaces(&RunId::new([0xab; 16]), "access").other, "smi-ababababab-access-other");
+    }
+}

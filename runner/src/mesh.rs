@@ -1,0 +1,203 @@
+//! Mesh profiles: what a runner must know of a mesh, as data.
+//!
+//! A profile is a YAML file. It says where the mesh's own pods are, so that they can be named by digest; how workloads
+//! are put under it; by which name a workload calls another through it; and how its enforcing mode is read back. It
+//! says nothing about what the mesh supports: that is found out. Its digest is that of its bytes, and is signed.
+//!
+//! | Field | Meaning |
+//! |---|---|
+//! | `slug`, `name` | the mesh in the programme, and as people write it |
+//! | `components` | its pods by label, in any namespace; the image of the first container is what is tested. The tag of the first component's image is the mesh's version. None: there is no mesh |
+//! | `enrol.namespace`, `enrol.pod`, `enrol.service` | labels and annotations that put a lane's objects under the mesh |
+//! | `enrol.outside` | the same for pods that must stay out of it |
+//! | `address` | what a workload in the mesh calls, from `{service}` and `{namespace}` |
+//! | `enforcing` | the component that has `argument` among its arguments when the mesh denies, and the command with which a person switches that on. Absent: it cannot be read back |
+//!
+//! ```
+//! use smi_runner::mesh::Profile;
+//!
+//! let (profile, digest) = Profile::read(br#"
+//! slug: example-mesh
+//! name: Example Mesh
+//! components:
+//!   - {name: controller, labels: {app: example-mesh}}
+//! enrol:
+//!   namespace: {labels: {example.com/mesh: "on"}}
+//!   outside: {annotations: {example.com/inject: "false"}}
+//! address: "{service}.{namespace}.svc"
+//! enforcing: {component: controller, argument: --deny, enable: example-mesh config deny=true}
+//! "#).unwrap();
+//! assert_eq!(profile.address("web", "shop"), "web.shop.svc");
+//! assert_ne!(digest, Profile::builtin("traefik-mesh").unwrap().1);
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use smi_schemas::Digest;
+use smi_schemas::names::Slug;
+
+/// Bytes of a profile. The longest of ours has a thousand.
+pub const MAX_PROFILE_BYTES: usize = 64 * 1024;
+
+/// The profiles that this build carries.
+const BUILTIN: [&[u8]; 2] = [include_bytes!("../meshes/none.yaml"), include_bytes!("../meshes/traefik-mesh.yaml")];
+
+/// What a runner must know of a mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Its name in the programme.
+    pub slug: Slug,
+    /// Its name as people write it.
+    pub name: String,
+    /// Its own pods.
+    #[serde(default)]
+    pub components: Vec<Component>,
+    /// How workloads are put under it.
+    #[serde(default)]
+    pub enrol: Enrolment,
+    /// What a workload in the mesh calls.
+    address: String,
+    /// How it is read back whether the mesh denies.
+    #[serde(default)]
+    pub enforcing: Option<Enforcement>,
+}
+
+/// Pods of a mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    /// Its name in this profile.
+    pub name: Slug,
+    /// Labels that its pods have.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Labels and annotations of a lane's objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Enrolment {
+    /// Of namespaces.
+    pub namespace: Marks,
+    /// Of pods in the mesh.
+    pub pod: Marks,
+    /// Of Services.
+    pub service: Marks,
+    /// Of pods that stay out of the mesh.
+    pub outside: Marks,
+}
+
+/// Labels and annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Marks {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How it is read back whether a mesh denies.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enforcement {
+    /// The component to look at.
+    pub component: Slug,
+    /// What is among its arguments, as it stands or with `=true`, when the mesh denies.
+    pub argument: String,
+    /// What a person runs to have it deny.
+    pub enable: String,
+}
+
+/// Why a file is no profile.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// Not the YAML of a profile.
+    #[error("{0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+    /// Too long.
+    #[error("more than {MAX_PROFILE_BYTES} bytes")]
+    TooLong,
+    /// An address in which a part is missing.
+    #[error("address {0:?} must be made of {{service}}, {{namespace}}, letters, digits, dots and hyphens")]
+    Address(String),
+    /// A component that is not there.
+    #[error("enforcing.component: there is no component {0}")]
+    Component(Slug),
+    /// A component that any pod would belong to.
+    #[error("component {0} has no labels")]
+    Labels(Slug),
+}
+
+impl Profile {
+    /// Reads a profile and its digest.
+    pub fn read(bytes: &[u8]) -> Result<(Self, Digest), ProfileError> {
+        if bytes.len() > MAX_PROFILE_BYTES {
+            return Err(ProfileError::TooLong);
+        }
+        let profile: Self = serde_yaml_ng::from_slice(bytes)?;
+        profile.check()?;
+        Ok((profile, Digest::of(bytes)))
+    }
+
+    /// The profile of that mesh, if this build carries it.
+    pub fn builtin(slug: &str) -> Option<(Self, Digest)> {
+        Self::all().into_iter().find(|(profile, _)| profile.slug.as_str() == slug)
+    }
+
+    /// Every profile that this build carries.
+    pub fn all() -> Vec<(Self, Digest)> {
+        BUILTIN.iter().filter_map(|bytes| Self::read(bytes).ok()).collect()
+    }
+
+    /// What a workload in the mesh calls to reach a Service.
+    pub fn address(&self, service: &str, namespace: &str) -> String {
+        self.address.replace("{service}", service).replace("{namespace}", namespace)
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        let rest = self.address.replacen("{service}", "", 1).replacen("{namespace}", "", 1);
+        let named = self.address.len() == rest.len() + "{service}{namespace}".len();
+        if !named || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
+            return Err(ProfileError::Address(self.address.clone()));
+        }
+        if let Some(component) = self.components.iter().find(|component| component.labels.is_empty()) {
+            return Err(ProfileError::Labels(component.name.clone()));
+        }
+        match &self.enforcing {
+            Some(Enforcement { component, .. }) if !self.components.iter().any(|known| known.name == *component) => {
+                Err(ProfileError::Component(component.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_builtin_profile_is_read_under_a_name_of_its_own() {
+        let slugs: Vec<String> = Profile::all().iter().map(|(profile, _)| profile.slug.to_string()).collect();
+        assert_eq!(slugs, ["none", "traefik-mesh"]);
+        assert_eq!(slugs.len(), BUILTIN.len());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_no_profile() {
+        let read = |text: &str| Profile::read(text.as_bytes()).unwrap_err().to_string();
+        let sound = "slug: a\nname: A\naddress: '{service}.{namespace}.svc'\n";
+        Profile::read(sound.as_bytes()).unwrap();
+        for address in ["{service}.svc", "{namespace}.svc", "{service}.{namespace}.{zone}", "{service}.{namespace}/"] {
+            let text = sound.replace("{service}.{namespace}.svc", address);
+            assert!(read(&text).contains("must be made of"), "{address}");
+        }
+        assert!(read(&format!("{sound}colour: red\n")).contains("colour"));
+        assert!(read(&format!("{sound}components: [{{name: c, labels: {{}}}}]\n")).contains("no labels"));
+        let enforcing = "enforcing: {component: c, argument: --deny, enable: x}\n";
+        assert!(read(&format!("{sound}{enforcing}")).contains("no component c"));
+        assert!(read(&" ".repeat(MAX_PROFILE_BYTES + 1)).contains("more than"));
+    }
+}
