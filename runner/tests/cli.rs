@@ -182,8 +182,18 @@ fn an_older_version_is_tested_when_asked_for() {
 fn what_cannot_be_run_is_refused_with_a_remedy() {
     let bench = Bench::new();
     bench.key(0o644);
+    fs::write(bench.path("profile.yaml"), "slug: a\nname: A\naddress: nowhere\n").unwrap();
     let nothing = ["run", "--run", "smi.nothing"];
-    let cases: [(&[&str], i32, &str); 8] = [
+    let kubernetes = ["run", "--target", "kubernetes"];
+    let with = |option: &'static str, value| [&kubernetes[..], &[option, value]].concat();
+    let [unknown, contradicting] = [with("--mesh", "marsh"), with("--profile", "profile.yaml")];
+    let cases: [(&[&str], i32, &str); 14] = [
+        (&kubernetes, 2, "mesh-option"),
+        (&["run", "--mesh", "none"], 2, "mesh-option"),
+        (&["run", "--context", "here"], 2, "mesh-option"),
+        (&unknown, 2, "mesh-unknown"),
+        (&contradicting, 2, "profile-invalid"),
+        (&["run", "--key", "key.pem", "--out", "absent/x.json"], 2, "file-unwritable"),
         (&nothing, 4, "nothing-selected"),
         (&["plan", "--skip", "*"], 4, "nothing-selected"),
         (&["run", "--out", "x.json"], 2, "key-needed"),
@@ -207,6 +217,18 @@ fn what_cannot_be_run_is_refused_with_a_remedy() {
         assert_eq!(bench.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
     assert!(!bench.path("agent.tar").exists());
+}
+
+#[test]
+fn a_bundle_that_cannot_be_written_is_printed() {
+    let bench = Bench::new();
+    let key = bench.key(0o600);
+    let output = bench.run(&["run", "--run", "smi.api.*", "--key", "key.pem", "--out", "/proc/result.json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("error[file-unwritable]"), "{}", stderr(&output));
+    let text = stdout(&output);
+    fs::write(bench.path("saved.json"), text.lines().last().unwrap()).unwrap();
+    assert_eq!(verified(&bench.path("saved.json"), &key).withheld(), [Code::PolicyTrial, Code::PolicyPartial]);
 }
 
 #[test]

@@ -1,14 +1,17 @@
-//! What a sandbox run and a verification cost, each beside a floor that is measured in the same run.
+//! What a run and a verification cost, each beside a floor that is measured in the same run.
 //!
-//! usage: `cargo bench -p smi-tests`
+//! usage: `[SMI_BENCH_MESH=traefik-mesh KUBECONFIG=…] cargo bench -p smi-tests`
 //!
 //! - **sandbox**: the whole draft suite; its floor is the same number of requests, each over a connection of its own,
 //!   sent to a bare agent without a mesh in between, from as many lanes as the run has.
+//! - **cluster**, where a mesh is named: one run, its time broken down; its floor is the mesh's own convergence.
 //! - **verify**: a bundle of the whole draft suite; its floor is one strict verification of its signature.
 //!
-//! Medians of [`RUNS`], because machines are noisy. The ratios are what to compare.
+//! Medians of [`RUNS`] but for the cluster, because machines are noisy. The ratios are what to compare.
 
 #![allow(clippy::unwrap_used)] // a benchmark stops where it fails
+
+mod cluster;
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -34,6 +37,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     sandbox(&runtime);
     verification(&runtime);
+    cluster::run(&runtime);
 }
 
 fn sandbox(runtime: &tokio::runtime::Runtime) {

@@ -24,7 +24,7 @@ use smi_runner::mesh::ProfileError;
 use smi_runner::plan::{Plan, VersionError, choose};
 use smi_runner::submit::SubmitError;
 use smi_schemas::codes::{Code, Exit, error_text};
-use smi_schemas::names::Slug;
+use smi_schemas::names::{RunId, Slug};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Overrides};
 use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
@@ -43,6 +43,8 @@ pub(crate) enum CommandError {
     KeyNeeded(PathBuf),
     #[error("{}", .0.display())]
     OutExists(PathBuf),
+    #[error("{}: its folder does not exist", .0.display())]
+    OutFolder(PathBuf),
     #[error("{}: {cause}", path.display())]
     Junit { path: PathBuf, cause: io::Error },
     #[error("{0}")]
@@ -67,6 +69,8 @@ pub(crate) enum CommandError {
     Preflight(#[from] PreflightError),
     #[error("{0}")]
     Cleanup(#[from] CleanupError),
+    #[error("run {0} was stopped before its first assertion")]
+    Left(RunId),
     #[error("images, version or enforcing mode of {0} are not what they were when the run began")]
     MeshChanged(Slug),
     #[error("no randomness: {0}")]
@@ -86,7 +90,7 @@ impl CommandError {
             Self::Key(error) => Some(error.code()),
             Self::KeyNeeded(_) => Some(Code::KeyNeeded),
             Self::OutExists(_) => Some(Code::FileExists),
-            Self::Junit { .. } => Some(Code::FileUnwritable),
+            Self::OutFolder(_) | Self::Junit { .. } => Some(Code::FileUnwritable),
             Self::Version(_) => Some(Code::VersionNotTestable),
             Self::NothingSelected(_) => Some(Code::NothingSelected),
             Self::CodeUnknown(_) => Some(Code::CodeUnknown),
@@ -97,7 +101,7 @@ impl CommandError {
             Self::Profile { .. } => Some(Code::ProfileInvalid),
             Self::Cluster(error) => Some(error.code()),
             Self::Preflight(error) => Some(error.code()),
-            Self::Cleanup(_) => Some(Code::NamespaceStuck),
+            Self::Cleanup(_) | Self::Left(_) => Some(Code::NamespaceStuck),
             Self::MeshChanged(_) => Some(Code::MeshChanged),
             Self::Randomness(_) => Some(Code::NoRandomness),
             Self::Builtin(_) | Self::Unexpected(_) | Self::Io(_) => None,

@@ -72,15 +72,10 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
         let report = output::junit(&plan.suite, &statement.predicate).to_string().map_err(io::Error::other)?;
         std::fs::write(path, report).map_err(|cause| CommandError::Junit { path: path.clone(), cause })?;
     }
-    let exit = exit(&plan, &executed, stopped_by, left.is_some());
+    let exit = exit(&plan, &executed, stopped_by, left);
     let (path, payload) =
         bundle.as_ref().map_or((None, None), |(path, payload)| (Some(path.as_path()), Some(*payload)));
     let printed = Printed { exit: exit.number(), payload, bundle: path, apis: &apis, statement: &statement };
-    if let Some(error) = left {
-        // It is told where errors are; the last line printed is still the exit.
-        let (said, _) = error_text(Some(Code::NamespaceStuck), &error);
-        let _ = anstream::stderr().lock().write_all(said.as_bytes());
-    }
     heard(if text { print_text(&printed, &plan, exit) } else { print_json(&printed) })?;
     Ok(exit)
 }
@@ -90,8 +85,8 @@ struct Ended {
     plan: Plan,
     facts: Facts,
     executed: Executed,
-    /// Why something of it is left on the cluster.
-    left: Option<CleanupError>,
+    /// Whether something of it is left on the cluster.
+    left: bool,
 }
 
 /// A run under way.
@@ -110,7 +105,7 @@ impl Conduct<'_> {
         self.say(|out| output::heading(out, &plan, self.begun))?;
         self.say(|out| output::facts(out, &plan, target.facts(), self.begun))?;
         let executed = self.watched(&plan, &target).await;
-        Ok(Ended { facts: target.facts().clone(), plan, executed, left: None })
+        Ok(Ended { facts: target.facts().clone(), plan, executed, left: false })
     }
 
     /// Nothing when a signal came before the first assertion.
@@ -141,20 +136,21 @@ impl Conduct<'_> {
         let target = match prepared {
             Ok(Some(target)) => target,
             unprepared => {
-                let left = self.or_second_signal(clean_up(&cluster, &self.begun.id)).await;
+                let cleaned = self.or_second_signal(clean_up(&cluster, &self.begun.id)).await;
+                let left = is_left(&cleaned);
                 unprepared?;
-                left?;
-                return Ok(None);
+                return if left { Err(CommandError::Left(self.begun.id.clone())) } else { Ok(None) };
             }
         };
         self.say(|out| output::facts(out, &plan, target.facts(), self.begun))?;
         let executed = self.watched(&plan, &target).await;
         let ending = async { (target.is_unchanged().await, target.clean_up().await) };
-        let (unchanged, left) = self.or_second_signal(ending).await;
+        let (unchanged, cleaned) = self.or_second_signal(ending).await;
+        let left = is_left(&cleaned);
         if !executed.interrupted && !unchanged? {
             return Err(CommandError::MeshChanged(slug));
         }
-        Ok(Some(Ended { facts: target.facts().clone(), plan, executed, left: left.err() }))
+        Ok(Some(Ended { facts: target.facts().clone(), plan, executed, left }))
     }
 
     /// Executes the plan, prints what happens, and stops it at the first signal.
@@ -221,6 +217,15 @@ impl Conduct<'_> {
         let mut out = anstream::stdout().lock();
         heard(write(&mut out).and_then(|()| out.flush()))
     }
+}
+
+/// Tells where errors are told that clean-up failed, if it did. What was seen is still worth its bundle.
+fn is_left<T>(cleaned: &Result<T, CleanupError>) -> bool {
+    let Err(error) = cleaned else { return false };
+    let (said, _) = error_text(Some(Code::NamespaceStuck), error);
+    // With standard error gone there is nobody left to tell.
+    let _ = anstream::stderr().lock().write_all(said.as_bytes());
+    true
 }
 
 /// A run that a signal ended before its first assertion: there is nothing to report.
@@ -299,6 +304,10 @@ fn signing(arguments: &Run) -> Result<Option<(SigningKey, PathBuf)>, CommandErro
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_OUT));
     if exists(&out) {
         return Err(CommandError::OutExists(out));
+    }
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        return Err(CommandError::OutFolder(out));
     }
     let source = Source::new(arguments.passphrase_file.clone(), std::env::var_os(VARIABLE), io::stdin().is_terminal());
     Ok(Some((KeyFile::read(key)?.into_private(&source)?, out)))

@@ -1,0 +1,363 @@
+//! The runner against a real cluster, which `KUBECONFIG` names and `tests/cluster` brings up. `SMI_TESTS_CLUSTER` says
+//! what is on it: `none`, SMI's CRDs and no mesh, or `traefik-mesh`. Without it these tests are left out.
+
+#![allow(clippy::unwrap_used)] // a test stops where it fails
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use smi_keys::SigningKey;
+use smi_keys::keyring::{Entry, Keyring, Publish, Role};
+use smi_schemas::report::Status;
+use smi_schemas::suite::{BUILTIN, Class, Suite};
+use smi_verifier::policy::{Policy, Suites};
+use smi_verifier::{Verified, verify};
+use tempfile::TempDir;
+
+/// One cluster, one test at a time.
+static CLUSTER: Mutex<()> = Mutex::new(());
+
+struct Cluster {
+    folder: TempDir,
+    key: SigningKey,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// The cluster, if that is what is on it.
+fn cluster(with: &str, test: &str) -> Option<Cluster> {
+    if std::env::var_os("SMI_TESTS_CLUSTER").is_none_or(|value| value != with) {
+        eprintln!("skipped: {test} runs under SMI_TESTS_CLUSTER={with}");
+        return None;
+    }
+    let turn = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = SigningKey::from_seed([7; 32]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key.pem"), smi_keys::pem::encode_plain(&key).unwrap().as_bytes()).unwrap();
+    let private = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+    fs::set_permissions(folder.path().join("key.pem"), private).unwrap();
+    Some(Cluster { folder, key, _turn: turn })
+}
+
+impl Cluster {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn runner(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-runner"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.runner(arguments).output().unwrap();
+        eprintln!("{arguments:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+        output
+    }
+
+    /// Starts a run and waits for its first line that begins with `line`; gives the run's id too.
+    fn started(&self, arguments: &[&str], line: &str) -> (Child, String, BufReader<std::process::ChildStdout>) {
+        let mut child = self.runner(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let (mut id, mut read) = (None, String::new());
+        while !read.starts_with(line) {
+            read.clear();
+            assert_ne!(output.read_line(&mut read).unwrap(), 0, "the run ended before {line:?}");
+            if let Some(rest) = read.strip_prefix("run       ") {
+                id = rest.split(',').next().map(str::to_owned);
+            }
+        }
+        (child, id.unwrap(), output)
+    }
+
+    fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = Command::new("kubectl");
+        command.args(arguments).current_dir(self.folder.path());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "kubectl {arguments:?}");
+        text(&output.stdout)
+    }
+
+    /// Namespaces that any run made and that are not gone.
+    fn left(&self) -> String {
+        self.kubectl(&["get", "namespaces", "-l", "conformance.smi-spec.io/run", "-o", "name"], "")
+    }
+
+    /// Everything that is not a run's: names of all objects that stay when nothing happens, and what they specify.
+    fn others(&self) -> BTreeMap<String, Value> {
+        let kinds = self.kubectl(&["api-resources", "--verbs=list", "-o", "name"], "");
+        let mut found = BTreeMap::new();
+        for kind in kinds.lines() {
+            // What a cluster writes down of itself without being asked.
+            if kind.starts_with("events") || kind.starts_with("leases") || kind.ends_with("metrics.k8s.io") {
+                continue;
+            }
+            let list: Value = serde_json::from_str(&self.kubectl(&["get", kind, "-A", "-o", "json"], "")).unwrap();
+            for object in list["items"].as_array().unwrap() {
+                let at = format!("{kind} {} {}", object["metadata"]["namespace"], object["metadata"]["name"]);
+                let kept: Vec<Value> = ["spec", "data", "rules", "subjects"].map(|field| object[field].clone()).into();
+                found.insert(at, json!([kept, object["metadata"]["labels"], object["metadata"]["annotations"]]));
+            }
+        }
+        found
+    }
+
+    fn verified(&self, bundle: &str, mesh: &str) -> Verified {
+        let mut keyring = Keyring::default();
+        let entry = Entry {
+            name: "vendor".parse().unwrap(),
+            role: Role::Vendor,
+            public_key: self.key.public(),
+            meshes: [mesh.parse().unwrap()].into(),
+            publish: Some(Publish::Direct),
+            revoked: None,
+        };
+        keyring.add(entry).unwrap();
+        let policy = Policy {
+            keyring,
+            suites: Suites::builtin().unwrap(),
+            allow_sandbox: false,
+            allow_draft: true,
+            publication: false,
+            max_age_seconds: None,
+        };
+        verify(&fs::read(self.path(bundle)).unwrap(), &policy, "2999-01-01T00:00:00Z".parse().unwrap()).unwrap()
+    }
+
+    /// The kubeconfig with something else in it.
+    fn kubeconfig(&self, change: impl Fn(&mut Value)) -> String {
+        let text = self.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"], "");
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        change(&mut config);
+        fs::write(self.path("kubeconfig"), config.to_string()).unwrap();
+        "kubeconfig".to_owned()
+    }
+
+    /// The run is refused before it begins, for this reason, and leaves nothing.
+    fn refused(&self, arguments: &[&str], code: &str, exit: i32) {
+        let output = self.run(arguments);
+        let said = text(&output.stderr);
+        assert!(said.contains(&format!("error[{code}]: ")), "{arguments:?}: {said}");
+        assert!(said.contains("\nremedy: "), "{said}");
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}");
+        assert_eq!(self.left(), "");
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+const NONE: [&str; 5] = ["run", "--target", "kubernetes", "--mesh", "none"];
+
+fn none<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    NONE.iter().chain(more).copied().collect()
+}
+
+#[test]
+fn without_a_mesh_no_behaviour_passes() {
+    let Some(cluster) = cluster("none", "without_a_mesh_no_behaviour_passes") else { return };
+    let before = cluster.others();
+    // The suite's own limit would have every assertion waited for a minute; no mesh reacts in no time.
+    let output = cluster.run(&none(&["--limit-ms", "3000", "--key", "key.pem", "--out", "r.json"]));
+    assert_eq!(output.status.code(), Some(3), "what is open where it must be closed fails");
+    let verified = cluster.verified("r.json", "none");
+    let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
+    for (assertion, result) in suite.assertions.iter().zip(&verified.statement().predicate.assertions) {
+        match assertion.class {
+            Class::Presence => assert_eq!(result.status, Status::Pass, "{}", result.id),
+            Class::Behaviour => assert!(
+                matches!(result.status, Status::Fail | Status::Inconclusive) || !assertion.level.is_scored(),
+                "{}: {}",
+                result.id,
+                result.status
+            ),
+        }
+    }
+    assert_eq!(cluster.left(), "");
+    assert_eq!(cluster.others(), before, "a run changes nothing that is not its own");
+}
+
+#[test]
+fn what_rbac_prints_is_enough_and_is_asked_for() {
+    let Some(cluster) = cluster("none", "what_rbac_prints_is_enough_and_is_asked_for") else { return };
+    cluster.kubectl(&["create", "serviceaccount", "smi-least", "-n", "default"], "");
+    let token = cluster.kubectl(&["create", "token", "smi-least", "-n", "default"], "");
+    let kubeconfig = cluster.kubeconfig(|config| config["users"][0]["user"] = json!({"token": token.trim()}));
+    let run = none(&["--kubeconfig", &kubeconfig, "--run", "smi.api.*", "--run", "smi.access.default-deny"]);
+    let run: Vec<&str> = run.into_iter().chain(["--limit-ms", "1000"]).collect();
+    cluster.refused(&run, "cluster-denied", 6);
+
+    let role = text(&cluster.run(&["rbac"]).stdout);
+    cluster.kubectl(&["apply", "-f", "-"], &role);
+    let bind = ["--clusterrole=smi-conformance-runner", "--serviceaccount=default:smi-least"];
+    cluster.kubectl(&[&["create", "clusterrolebinding", "smi-least"], &bind[..]].concat(), "");
+    let output = cluster.run(&run);
+    let said = text(&output.stdout);
+    assert_eq!(said.matches("\npass ").count(), 7, "every assertion of presence");
+    assert!(!said.contains("\nerror "), "{said}");
+    assert_eq!(cluster.left(), "");
+    cluster.kubectl(&["delete", "clusterrolebinding/smi-least", "clusterrole/smi-conformance-runner"], "");
+    cluster.kubectl(&["delete", "serviceaccount/smi-least", "-n", "default"], "");
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_before_a_run_begins() {
+    let Some(cluster) = cluster("none", "what_stands_in_the_way_is_told_before_a_run_begins") else { return };
+    cluster.refused(&none(&["--kubeconfig", "absent"]), "kubeconfig-invalid", 6);
+    cluster.refused(&none(&["--context", "absent"]), "kubeconfig-invalid", 6);
+    let nowhere =
+        cluster.kubeconfig(|config| config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1".into());
+    cluster.refused(&none(&["--kubeconfig", &nowhere]), "cluster-unreachable", 6);
+    let stranger = cluster.kubeconfig(|config| config["users"][0]["user"] = json!({"token": "nobody"}));
+    cluster.refused(&none(&["--kubeconfig", &stranger]), "cluster-denied", 6);
+    cluster.refused(&["run", "--target", "kubernetes", "--mesh", "traefik-mesh"], "mesh-not-found", 6);
+    cluster.refused(&none(&["--agent-image", "smi-conformance.local/absent:1"]), "workload-not-started", 6);
+    cluster.refused(&none(&["--agent-image", "Not An Image"]), "workload-not-started", 6);
+    cluster.refused(&none(&["--api-version", "access=v1alpha2"]), "version-not-testable", 2);
+}
+
+#[test]
+fn an_api_in_unknown_versions_is_not_called_absent() {
+    let Some(cluster) = cluster("none", "an_api_in_unknown_versions_is_not_called_absent") else { return };
+    let crds = text(&cluster.run(&["crds", "v0.6.0"]).stdout);
+    let split = crds.split("\n---\n").find(|document| document.contains("plural: trafficsplits")).unwrap();
+    let name = "crd/trafficsplits.split.smi-spec.io";
+    let start = split.find("apiVersion:").unwrap();
+    let foreign = split[start..].replace("v1alpha", "v2beta");
+    cluster.kubectl(&["delete", name], "");
+    cluster.kubectl(&["apply", "-f", "-"], &foreign);
+    cluster.kubectl(&["wait", "--for=condition=Established", name], "");
+    cluster.refused(&NONE, "api-version-unknown", 6);
+    cluster.kubectl(&["delete", name], "");
+    cluster.kubectl(&["apply", "-f", "-"], &crds);
+    cluster.kubectl(&["wait", "--for=condition=Established", name], "");
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_bundle_and_no_namespace() {
+    let Some(cluster) = cluster("none", "an_interrupted_run_leaves_a_bundle_and_no_namespace") else { return };
+    let run = none(&["--key", "key.pem", "--out", "r.json", "--limit-ms", "3000"]);
+    let (mut child, _, output) = cluster.started(&run, "fail");
+    signal(&child, "-INT");
+    let rest: Vec<String> = output.lines().map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(rest.last().unwrap(), "exit 130: interrupted");
+    let verified = cluster.verified("r.json", "none");
+    assert!(verified.statement().predicate.run.interrupted);
+    assert!(!verified.withheld().is_empty(), "nobody publishes a part of a run");
+    assert_eq!(cluster.left(), "");
+
+    // Before the first assertion there is nothing to write down.
+    let (mut child, _, output) = cluster.started(&none(&["--key", "key.pem", "--out", "none.json"]), "run ");
+    signal(&child, "-TERM");
+    let rest: Vec<String> = output.lines().map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(rest.iter().any(|line| line.starts_with("stopped before the first assertion")), "{rest:?}");
+    assert!(!cluster.path("none.json").exists());
+    assert_eq!(cluster.left(), "");
+}
+
+#[test]
+fn what_a_killed_run_left_is_cleaned_up_by_its_id() {
+    let Some(cluster) = cluster("none", "what_a_killed_run_left_is_cleaned_up_by_its_id") else { return };
+    let (mut child, id, _output) = cluster.started(&none(&["--limit-ms", "3000"]), "fail");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left: BTreeSet<String> = cluster.left().lines().map(str::to_owned).collect();
+    assert!(!left.is_empty(), "it was killed while it had namespaces");
+
+    let other = cluster.run(&["cleanup", "--run", &"0".repeat(32)]);
+    assert_eq!(other.status.code(), Some(0));
+    assert!(text(&other.stdout).starts_with("nothing on this cluster carries run"));
+    assert_eq!(cluster.left().lines().count(), left.len(), "another run's namespaces are not touched");
+
+    let output = cluster.run(&["cleanup", "--run", &id]);
+    assert_eq!(output.status.code(), Some(0));
+    for namespace in left {
+        let line = namespace.replace("namespace/", "removed   namespace ");
+        assert!(text(&output.stdout).contains(&line), "{line}");
+    }
+    assert_eq!(cluster.left(), "");
+}
+
+#[test]
+fn a_workload_that_goes_away_is_nobodys_failure() {
+    let Some(cluster) = cluster("none", "a_workload_that_goes_away_is_nobodys_failure") else { return };
+    let run = none(&["--run", "smi.access.*", "--limit-ms", "3000", "--key", "key.pem", "--out", "r.json"]);
+    let (mut child, id, output) = cluster.started(&run, "fail");
+    let namespace = format!("smi-{}-access", &id[..10]);
+    cluster.kubectl(&["delete", "pod", "server", "-n", &namespace, "--grace-period=0", "--force"], "");
+    let rest: Vec<String> = output.lines().map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    assert_eq!(rest.last().unwrap(), "exit 7: the harness failed, not the mesh");
+    let verified = cluster.verified("r.json", "none");
+    assert!(verified.statement().predicate.assertions.iter().any(|result| result.status == Status::Error));
+    assert_eq!(cluster.left(), "");
+}
+
+#[test]
+fn what_keeps_namespaces_from_going_is_named() {
+    let Some(cluster) = cluster("none", "what_keeps_namespaces_from_going_is_named") else { return };
+    let blocking = json!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1.blocking.example"},
+        "spec": {"group": "blocking.example", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+            "insecureSkipTLSVerify": true, "service": {"namespace": "default", "name": "absent"}},
+    });
+    cluster.kubectl(&["apply", "-f", "-"], &blocking.to_string());
+    let output = cluster.run(&none(&["--run", "smi.api.traffictarget", "--key", "key.pem", "--out", "r.json"]));
+    cluster.kubectl(&["delete", "apiservice", "v1.blocking.example"], "");
+    assert_eq!(output.status.code(), Some(6));
+    let said = text(&output.stderr);
+    assert!(said.contains("error[namespace-stuck]") && said.contains("blocking.example"), "{said}");
+    assert!(cluster.path("r.json").exists(), "what was seen is not lost");
+    let id = text(&output.stdout).split_once("run       ").unwrap().1[..32].to_owned();
+    assert_eq!(cluster.run(&["cleanup", "--run", &id]).status.code(), Some(0));
+    assert_eq!(cluster.left(), "");
+}
+
+#[test]
+fn traefik_mesh_is_as_its_notes_say() {
+    let Some(cluster) = cluster("traefik-mesh", "traefik_mesh_is_as_its_notes_say") else { return };
+    let before = cluster.others();
+    let run = ["run", "--target", "kubernetes", "--mesh", "traefik-mesh", "--key", "key.pem", "--out", "r.json"];
+    let output = cluster.run(&run);
+    assert_eq!(output.status.code(), Some(3));
+    let verified = cluster.verified("r.json", "traefik-mesh");
+    let predicate = &verified.statement().predicate;
+
+    // A row of the notes is an assertion that does not pass, its status and its reason.
+    let notes = include_str!("../meshes/traefik-mesh.md");
+    let rows = notes.lines().filter(|line| line.starts_with("| `smi."));
+    let cells = |row: &str| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
+    let expected: BTreeSet<String> = rows.map(|row| cells(row).join(" ")).collect();
+    let seen: BTreeSet<String> = predicate
+        .assertions
+        .iter()
+        .filter(|result| result.status != Status::Pass)
+        .map(|result| format!("{} {} {}", result.id, result.status, result.reason))
+        .collect();
+    assert_eq!(seen, expected);
+
+    let pods = cluster.kubectl(&["get", "pods", "-n", "traefik-mesh", "-o", "json"], "");
+    for subject in &verified.statement().subject {
+        assert!(pods.contains(&format!("{}@sha256:{}", subject.name, subject.digest.sha256)), "{subject:?}");
+    }
+    assert_eq!(verified.statement().subject.len(), 2, "controller and proxy");
+    assert!(notes.contains(&format!("Traefik Mesh {}", predicate.mesh.version.as_ref().unwrap())));
+    assert_eq!(cluster.left(), "");
+    assert_eq!(cluster.others(), before, "a run changes nothing that is not its own");
+}
