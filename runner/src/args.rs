@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Url;
+use smi_runner::mesh::Profile;
 use smi_schemas::codes::Exit;
 use smi_schemas::names::{Glob, RunId, Slug};
 use smi_schemas::smi::{Api, ApiVersion};
@@ -49,8 +50,7 @@ pub(crate) struct Run {
     /// Where the suite runs
     #[arg(long, value_enum, default_value_t = TargetKind::Sandbox)]
     pub(crate) target: TargetKind,
-    /// The mesh on the cluster, by a profile that this program has
-    #[arg(long, value_name = "SLUG", conflicts_with = "profile")]
+    #[arg(long, value_name = "SLUG", conflicts_with = "profile", help = mesh())]
     pub(crate) mesh: Option<Slug>,
     /// The mesh on the cluster, by a profile of your own
     #[arg(long, value_name = "FILE")]
@@ -222,6 +222,10 @@ fn publisher(text: &str) -> Result<Url, String> {
         url.set_path(&format!("{}/", url.path()));
     }
     Ok(url)
+}
+
+fn mesh() -> String {
+    format!("The mesh on the cluster, by a profile that this program has: {}", Profile::known())
 }
 
 fn exits() -> String {

@@ -151,6 +151,12 @@ impl Profile {
         BUILTIN.iter().filter_map(|bytes| Self::read(bytes).ok()).collect()
     }
 
+    /// The meshes whose profiles this build carries.
+    pub fn known() -> String {
+        let slugs: Vec<String> = Self::all().into_iter().map(|(profile, _)| profile.slug.into()).collect();
+        slugs.join(", ")
+    }
+
     /// What a workload in the mesh calls to reach a Service.
     pub fn address(&self, service: &str, namespace: &str) -> String {
         self.address.replace("{service}", service).replace("{namespace}", namespace)

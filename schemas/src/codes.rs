@@ -39,7 +39,7 @@ pub enum Class {
     Submission,
     /// Nothing was decided; the same request may be made again.
     Retry,
-    /// A file or the machine stands in the way.
+    /// A file, the machine or the cluster stands in the way.
     Environment,
 }
 
@@ -58,7 +58,7 @@ pub enum Exit {
     NothingSelected,
     /// The run left something out.
     Partial,
-    /// A file or the machine stands in the way.
+    /// A file, the machine or the cluster stands in the way.
     Environment,
     /// The harness failed.
     Harness,
@@ -120,7 +120,7 @@ impl Exit {
             Self::Unmet => "a conformance failure, or a requirement that is not met",
             Self::NothingSelected => "no assertion was selected",
             Self::Partial => "a part of the suite was left out",
-            Self::Environment => "a file or this machine stands in the way",
+            Self::Environment => "a file, this machine or the cluster stands in the way",
             Self::Harness => "the harness failed, not the mesh",
             Self::Refused => "refused",
             Self::NoVerdict => "nothing was decided; try again",
@@ -530,7 +530,7 @@ codes! {
         MeshUnknown "mesh-unknown"
             "There is no profile of that mesh in this program."
             "The name is misspelt, or nobody has written the profile yet."
-            "Give --mesh traefik-mesh or --mesh none, or a profile of your own with --profile."
+            "Give one of those named, or a profile of your own with --profile."
         ProfileInvalid "profile-invalid"
             "The file is not a mesh profile."
             "A field is missing, misspelt or contradicts another one."

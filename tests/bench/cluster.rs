@@ -47,9 +47,9 @@ async fn measured(mesh: &str) {
     let spent = Arc::new(Spent::default());
     let timed = Timed { inner: &target, spent: Arc::clone(&spent) };
     let results = execute(&plan, &timed, &CancellationToken::new(), &|_| ()).await.results;
-    let executed = started.elapsed();
+    let ending = Instant::now();
     target.clean_up().await.unwrap();
-    let whole = started.elapsed();
+    let (clean_up, whole) = (ending.elapsed(), started.elapsed());
 
     let windows = Windows::of(&results);
     let [pods, actions, wipes] = [&spent.open, &spent.act, &spent.wipe].map(|time| time.load(Ordering::Relaxed));
@@ -58,7 +58,7 @@ async fn measured(mesh: &str) {
     let samples = assertions.saturating_sub(probed + actions + wipes);
     println!("cluster   {mesh}: the whole run in {}", seconds(millis(whole)));
     println!("  preflight    {}", seconds(millis(preflight)));
-    println!("  clean-up     {}", seconds(millis(whole - executed)));
+    println!("  clean-up     {}", seconds(millis(clean_up)));
     println!("  lanes        {} in all, of which", seconds(pods + assertions));
     for (name, time) in [
         ("pods", pods),

@@ -20,7 +20,7 @@ use smi_keys::key_file::ReadError;
 use smi_runner::kubernetes::cleanup::CleanupError;
 use smi_runner::kubernetes::cluster::{Cluster, ClusterError, Options};
 use smi_runner::kubernetes::preflight::PreflightError;
-use smi_runner::mesh::ProfileError;
+use smi_runner::mesh::{Profile, ProfileError};
 use smi_runner::plan::{Plan, VersionError, choose};
 use smi_runner::submit::SubmitError;
 use smi_schemas::codes::{Code, Exit, error_text};
@@ -59,7 +59,7 @@ pub(crate) enum CommandError {
     Submit(#[from] SubmitError),
     #[error("{0}")]
     MeshOption(&'static str),
-    #[error("{0}")]
+    #[error("{0} is not one of {known}", known = Profile::known())]
     MeshUnknown(Slug),
     #[error("{}: {cause}", path.display())]
     Profile { path: PathBuf, cause: ProfileError },

@@ -104,7 +104,7 @@ async fn drive_without_an_agent_says_so() {
     let (code, stderr) = Drive::start("smi-agent-test-nobody").end().await;
     assert_eq!(code, Some(6));
     assert!(stderr.contains("no agent serves the control endpoint \"smi-agent-test-nobody\""), "{stderr}");
-    assert_eq!(stderr.lines().last(), Some("exit 6: a file or this machine stands in the way"));
+    assert_eq!(stderr.lines().last(), Some("exit 6: a file, this machine or the cluster stands in the way"));
 }
 
 #[tokio::test]
