@@ -108,12 +108,11 @@ impl<'a> Run<'a> {
         let mut seen = Vec::new();
         match opened {
             Ok(lane) => {
-                let mut clean = true;
                 for assertion in assertions {
                     if self.stop.is_cancelled() {
                         break;
                     }
-                    seen.push((&assertion.id, self.assertion(&lane, assertion, &mut clean).await));
+                    seen.push((&assertion.id, self.assertion(&lane, assertion).await));
                 }
                 lane.close().await;
             }
@@ -131,14 +130,13 @@ impl<'a> Run<'a> {
         seen
     }
 
-    /// `clean` says whether the lane holds no SMI resources, before and after.
-    async fn assertion(&self, lane: &impl Lane, assertion: &Assertion, clean: &mut bool) -> Attempted {
+    async fn assertion(&self, lane: &impl Lane, assertion: &Assertion) -> Attempted {
         (self.watch)(Event::Started(&assertion.id));
         let started = Instant::now();
         let mut attempted = Attempted::default();
         while attempted.attempts < MAX_ATTEMPTS {
             attempted.attempts += 1;
-            attempted.observations = self.attempt(lane, assertion, clean).await;
+            attempted.observations = self.attempt(lane, assertion).await;
             match attempted.observations.fault {
                 Some(code) if code != Code::Interrupted => {}
                 _ => break,
@@ -157,21 +155,17 @@ impl<'a> Run<'a> {
         Attempted { attempts, duration_ms, observations }
     }
 
-    /// One attempt: phase after phase for as long as the judge goes on, and then a clean lane.
-    async fn attempt(&self, lane: &impl Lane, assertion: &Assertion, clean: &mut bool) -> Observations {
+    /// One attempt: a clean lane, phase after phase for as long as the judge goes on, and a clean lane again. A stop ends
+    /// it where it is: the lane is about to go.
+    async fn attempt(&self, lane: &impl Lane, assertion: &Assertion) -> Observations {
         let mut observations = Observations::default();
-        if !*clean && let Err(fault) = lane.wipe().await {
+        if let Err(fault) = self.unless_stopped(lane.wipe()).await {
             self.fault(assertion, &fault);
             observations.fault = Some(fault.code);
             return observations;
         }
         for phase in &assertion.phases {
-            let seen = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => Err(Fault { code: Code::Interrupted, detail: String::new() }),
-                seen = self.phase(lane, phase) => seen,
-            };
-            match seen {
+            match self.unless_stopped(self.phase(lane, phase)).await {
                 Ok(seen) => observations.phases.push(seen),
                 Err(fault) => {
                     self.fault(assertion, &fault);
@@ -184,15 +178,24 @@ impl<'a> Run<'a> {
                 break;
             }
         }
-        let wiped = lane.wipe().await;
-        *clean = wiped.is_ok();
-        if let Err(fault) = wiped {
+        if observations.fault == Some(Code::Interrupted) {
+            return observations;
+        }
+        if let Err(fault) = self.unless_stopped(lane.wipe()).await {
             self.fault(assertion, &fault);
             // What this one left is in doubt, and with it what it saw.
             observations.phases.clear();
             observations.fault = Some(fault.code);
         }
         observations
+    }
+
+    async fn unless_stopped<D>(&self, work: impl Future<Output = Result<D, Fault>>) -> Result<D, Fault> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Fault { code: Code::Interrupted, detail: String::new() }),
+            done = work => done,
+        }
     }
 
     fn fault(&self, assertion: &Assertion, fault: &Fault) {

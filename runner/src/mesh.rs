@@ -7,7 +7,7 @@
 //! | Field | Meaning |
 //! |---|---|
 //! | `slug`, `name` | the mesh in the programme, and as people write it |
-//! | `components` | its pods by label, in any namespace; the image of the first container is what is tested. The tag of the first component's image is the mesh's version. None: there is no mesh |
+//! | `components` | its pods by label, in any namespace; the image of `container`, or else of the first one, is what is tested. The tag of the first component's image is the mesh's version. Only mesh `none` has none |
 //! | `enrol.namespace`, `enrol.pod`, `enrol.service` | labels and annotations that put a lane's objects under the mesh |
 //! | `enrol.outside` | the same for pods that must stay out of it |
 //! | `address` | what a workload in the mesh calls, from `{service}` and `{namespace}` |
@@ -39,6 +39,11 @@ use smi_schemas::names::Slug;
 
 /// Bytes of a profile. The longest of ours has a thousand.
 pub const MAX_PROFILE_BYTES: usize = 64 * 1024;
+
+/// The mesh that is none.
+const NO_MESH: &str = "none";
+/// The mesh that is no cluster's.
+const SANDBOX: &str = "sandbox";
 
 /// The profiles that this build carries.
 const BUILTIN: [&[u8]; 2] = [include_bytes!("../meshes/none.yaml"), include_bytes!("../meshes/traefik-mesh.yaml")];
@@ -72,6 +77,9 @@ pub struct Component {
     pub name: Slug,
     /// Labels that its pods have.
     pub labels: BTreeMap<String, String>,
+    /// The container that counts, where it is not the first.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 /// Labels and annotations of a lane's objects.
@@ -122,6 +130,12 @@ pub enum ProfileError {
     /// An address in which a part is missing.
     #[error("address {0:?} must be made of {{service}}, {{namespace}}, letters, digits, dots and hyphens")]
     Address(String),
+    /// A mesh that consists of nothing, or no mesh that consists of something.
+    #[error("a mesh has components, and only {NO_MESH} has none")]
+    Components,
+    /// A name that is not a mesh's.
+    #[error("{0} is the reference mesh in the runner's own process")]
+    Slug(Slug),
     /// A component that is not there.
     #[error("enforcing.component: there is no component {0}")]
     Component(Slug),
@@ -168,6 +182,12 @@ impl Profile {
         if !named || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
             return Err(ProfileError::Address(self.address.clone()));
         }
+        if self.slug.as_str() == SANDBOX {
+            return Err(ProfileError::Slug(self.slug.clone()));
+        }
+        if self.components.is_empty() != (self.slug.as_str() == NO_MESH) {
+            return Err(ProfileError::Components);
+        }
         if let Some(component) = self.components.iter().find(|component| component.labels.is_empty()) {
             return Err(ProfileError::Labels(component.name.clone()));
         }
@@ -194,16 +214,21 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_no_profile() {
         let read = |text: &str| Profile::read(text.as_bytes()).unwrap_err().to_string();
-        let sound = "slug: a\nname: A\naddress: '{service}.{namespace}.svc'\n";
+        let sound = "slug: none\nname: A\naddress: '{service}.{namespace}.svc'\n";
         Profile::read(sound.as_bytes()).unwrap();
+        assert!(read(&sound.replace("none", "acme")).contains("has components"));
+        assert!(read(&sound.replace("none", "sandbox")).contains("own process"));
+        let mesh = sound.replace("none", "acme");
         for address in ["{service}.svc", "{namespace}.svc", "{service}.{namespace}.{zone}", "{service}.{namespace}/"] {
             let text = sound.replace("{service}.{namespace}.svc", address);
             assert!(read(&text).contains("must be made of"), "{address}");
         }
         assert!(read(&format!("{sound}colour: red\n")).contains("colour"));
-        assert!(read(&format!("{sound}components: [{{name: c, labels: {{}}}}]\n")).contains("no labels"));
+        let component = |labels: &str| format!("{mesh}components: [{{name: a, labels: {labels}}}]\n");
+        Profile::read(component("{b: c}").as_bytes()).unwrap();
+        assert!(read(&component("{}")).contains("no labels"));
         let enforcing = "enforcing: {component: c, argument: --deny, enable: x}\n";
-        assert!(read(&format!("{sound}{enforcing}")).contains("no component c"));
+        assert!(read(&format!("{}{enforcing}", component("{b: c}"))).contains("no component c"));
         assert!(read(&" ".repeat(MAX_PROFILE_BYTES + 1)).contains("more than"));
     }
 }

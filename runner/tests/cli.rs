@@ -2,17 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use smi_keys::SigningKey;
-use smi_keys::keyring::{Entry, Keyring, Publish, Role};
 use smi_schemas::codes::Code;
 use smi_schemas::report::Status;
-use smi_verifier::policy::{Policy, Suites};
-use smi_verifier::{Verified, verify};
+use smi_verifier::Verified;
 use tempfile::TempDir;
 
 struct Bench(TempDir);
@@ -28,11 +27,11 @@ impl Bench {
 
     /// A key file of `seed`, without a passphrase.
     fn key(&self, mode: u32) -> SigningKey {
-        use std::os::unix::fs::PermissionsExt as _;
-        let key = SigningKey::from_seed([7; 32]);
-        fs::write(self.path("key.pem"), smi_keys::pem::encode_plain(&key).unwrap().as_bytes()).unwrap();
-        fs::set_permissions(self.path("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
-        key
+        common::key(&self.path("key.pem"), mode)
+    }
+
+    fn verified(&self, bundle: &str, key: &SigningKey) -> Verified {
+        common::verified(&self.path(bundle), key, "sandbox")
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -54,29 +53,6 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn verified(bundle: &Path, key: &SigningKey) -> Verified {
-    let mut keyring = Keyring::default();
-    let entry = Entry {
-        name: "sandbox".parse().unwrap(),
-        role: Role::Vendor,
-        public_key: key.public(),
-        meshes: ["sandbox".parse().unwrap()].into(),
-        publish: Some(Publish::Direct),
-        revoked: None,
-    };
-    keyring.add(entry).unwrap();
-    let policy = Policy {
-        keyring,
-        suites: Suites::builtin().unwrap(),
-        allow_sandbox: true,
-        allow_draft: true,
-        publication: false,
-        max_age_seconds: None,
-    };
-    let now = "2999-01-01T00:00:00Z".parse().unwrap();
-    verify(&fs::read(bundle).unwrap(), &policy, now).unwrap()
-}
-
 #[test]
 fn a_whole_run_is_signed_and_replayed() {
     let bench = Bench::new();
@@ -88,7 +64,7 @@ fn a_whole_run_is_signed_and_replayed() {
         text.ends_with("exit 0: success\n") && text.contains("verify    smi-verifier verify result.json"),
         "{text}"
     );
-    let verified = verified(&bench.path("result.json"), &key);
+    let verified = bench.verified("result.json", &key);
     assert_eq!(verified.withheld(), []);
     for api in verified.apis() {
         assert_eq!((api.passed, api.failed), (api.scored, 0), "{api}");
@@ -125,7 +101,7 @@ fn a_part_of_the_suite_is_signed_and_never_published() {
         "part.json",
     ]);
     assert_eq!(output.status.code(), Some(5), "{}", stdout(&output));
-    let verified = verified(&bench.path("part.json"), &key);
+    let verified = bench.verified("part.json", &key);
     assert_eq!(verified.withheld(), [Code::PolicyTrial, Code::PolicyPartial]);
     let executed = verified.statement().predicate.assertions.iter().filter(|result| result.status == Status::Pass);
     assert_eq!(executed.count(), 11);
@@ -141,7 +117,7 @@ fn an_interrupted_run_says_so_in_its_bundle() {
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
-    let verified = verified(&bench.path("result.json"), &key);
+    let verified = bench.verified("result.json", &key);
     assert!(verified.withheld().contains(&Code::PolicyInterrupted));
     let results = &verified.statement().predicate.assertions;
     assert!(results.iter().any(|result| result.reason == Code::Interrupted && result.status == Status::Skipped));
@@ -157,7 +133,7 @@ fn a_reader_that_goes_away_stops_nothing() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
-    assert!(verified(&bench.path("result.json"), &key).apis().iter().all(|api| api.failed == 0));
+    assert!(bench.verified("result.json", &key).apis().iter().all(|api| api.failed == 0));
 }
 
 #[test]
@@ -228,7 +204,7 @@ fn a_bundle_that_cannot_be_written_is_printed() {
     assert!(stderr(&output).contains("error[file-unwritable]"), "{}", stderr(&output));
     let text = stdout(&output);
     fs::write(bench.path("saved.json"), text.lines().last().unwrap()).unwrap();
-    assert_eq!(verified(&bench.path("saved.json"), &key).withheld(), [Code::PolicyTrial, Code::PolicyPartial]);
+    assert_eq!(bench.verified("saved.json", &key).withheld(), [Code::PolicyTrial, Code::PolicyPartial]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,11 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use smi_keys::SigningKey;
-use smi_keys::keyring::{Entry, Keyring, Publish, Role};
 use smi_schemas::report::Status;
 use smi_schemas::suite::{BUILTIN, Class, Suite};
-use smi_verifier::policy::{Policy, Suites};
-use smi_verifier::{Verified, verify};
+use smi_verifier::Verified;
 use tempfile::TempDir;
 
 /// One cluster, one test at a time.
@@ -35,11 +35,8 @@ fn cluster(with: &str, test: &str) -> Option<Cluster> {
         return None;
     }
     let turn = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = SigningKey::from_seed([7; 32]);
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("key.pem"), smi_keys::pem::encode_plain(&key).unwrap().as_bytes()).unwrap();
-    let private = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
-    fs::set_permissions(folder.path().join("key.pem"), private).unwrap();
+    let key = common::key(&folder.path().join("key.pem"), 0o600);
     Some(Cluster { folder, key, _turn: turn })
 }
 
@@ -110,25 +107,7 @@ impl Cluster {
     }
 
     fn verified(&self, bundle: &str, mesh: &str) -> Verified {
-        let mut keyring = Keyring::default();
-        let entry = Entry {
-            name: "vendor".parse().unwrap(),
-            role: Role::Vendor,
-            public_key: self.key.public(),
-            meshes: [mesh.parse().unwrap()].into(),
-            publish: Some(Publish::Direct),
-            revoked: None,
-        };
-        keyring.add(entry).unwrap();
-        let policy = Policy {
-            keyring,
-            suites: Suites::builtin().unwrap(),
-            allow_sandbox: false,
-            allow_draft: true,
-            publication: false,
-            max_age_seconds: None,
-        };
-        verify(&fs::read(self.path(bundle)).unwrap(), &policy, "2999-01-01T00:00:00Z".parse().unwrap()).unwrap()
+        common::verified(&self.path(bundle), &self.key, mesh)
     }
 
     /// The kubeconfig with something else in it.

@@ -150,16 +150,18 @@ impl Class {
 /// An error as every program prints it: its code and sentence, what is concretely wrong, the remedy, and the exit code
 /// in words. Without a code it is one that nobody foresaw.
 pub fn error_text(code: Option<Code>, detail: &dyn fmt::Display) -> (String, Exit) {
-    let detail = shown(&detail.to_string());
     let exit = code.map_or(Exit::Unexpected, |code| code.class().exit());
-    let end = format!("exit {}: {}", exit.number(), exit.words());
-    let text = match code {
-        Some(code) => {
-            format!("error[{code}]: {}\n  {detail}\nremedy: {}\n{end}\n", code.sentence(), code.remedy())
-        }
-        None => format!("error: {detail}\n{end}\n"),
+    let said = match code {
+        Some(code) => warning_text(code, detail),
+        None => format!("error: {}\n", shown(&detail.to_string())),
     };
-    (text, exit)
+    (format!("{said}exit {}: {}\n", exit.number(), exit.words()), exit)
+}
+
+/// The same of something that is not what ends the program.
+pub fn warning_text(code: Code, detail: &dyn fmt::Display) -> String {
+    let detail = shown(&detail.to_string());
+    format!("error[{code}]: {}\n  {detail}\nremedy: {}\n", code.sentence(), code.remedy())
 }
 
 macro_rules! codes {
@@ -525,7 +527,7 @@ codes! {
     Usage {
         MeshOption "mesh-option"
             "A run on Kubernetes needs a mesh, and only such a run has one."
-            "--target kubernetes was given without --mesh or --profile, or an option of it with the sandbox."
+            "The target kubernetes was given without --mesh or --profile, or an option of it with the sandbox."
             "Give --target kubernetes together with --mesh SLUG, such as --mesh none for a cluster without a mesh."
         MeshUnknown "mesh-unknown"
             "There is no profile of that mesh in this program."
@@ -619,6 +621,10 @@ codes! {
             "The cluster does not permit what a run does."
             "The account has fewer rights than a run needs, or its credentials have expired."
             "Apply what `smi-runner rbac` prints and bind it to the account, or log in again."
+        ClusterRefused "cluster-refused"
+            "The cluster did not take what a run needs, or is not ready to."
+            "A quota, a policy or an admission webhook stands in the way, or the API server is overloaded."
+            "Mend what the cluster's answer names, or wait, and run again."
         ApiVersionUnknown "api-version-unknown"
             "The cluster serves something in a version that this runner does not speak."
             "Its CRDs are newer, older or another project's."
@@ -640,8 +646,8 @@ codes! {
             "The image was loaded into the node by hand, without its digest."
             "Pull it from a registry, or load it with `ctr --namespace k8s.io images import --digests --base-name NAME ARCHIVE`."
         WorkloadNotStarted "workload-not-started"
-            "A pod of the workload image did not become ready."
-            "The nodes do not have the image and cannot pull it, or have no room for the pod."
+            "A pod of the workload image did not become ready, or could not be driven."
+            "The nodes do not have the image and cannot pull it, have no room for the pod, or exec does not get through."
             "Load the image that `smi-runner image` writes into every node, or push it and name it with --agent-image."
         NamespaceStuck "namespace-stuck"
             "Namespaces of the run could not be removed."

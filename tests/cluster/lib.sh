@@ -104,7 +104,7 @@ load_image() {
     local pid name
     pid=$(box_pid) || die "no cluster is up" "run tests/cluster/up"
     [[ -s $1 ]] || die "$1 is no file" "write one with: smi-runner image --out FILE"
-    name=$(tar -xOf "$1" index.json 2>/dev/null | sed -nE 's/.*"io.containerd.image.name": ?"([^"]*):[^":]*".*/\1/p')
+    name=$(tar -xOf "$1" index.json 2>/dev/null | sed -nE 's/.*"io.containerd.image.name": ?"([^"]*):[^":]*".*/\1/p' || true)
     # By its standard input: the archive may lie where the box does not see it.
     timeout "$LOAD_TIMEOUT" nsenter --target "$pid" --mount --net --pid --uts --ipc -- \
         ctr -n k8s.io images import --digests ${name:+--base-name "$name"} - <"$1" ||

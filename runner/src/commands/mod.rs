@@ -1,6 +1,7 @@
 //! The commands, and what can keep one from being carried out.
 
 pub(crate) mod cleanup;
+mod conduct;
 pub(crate) mod crds;
 pub(crate) mod explain;
 pub(crate) mod image;
@@ -24,7 +25,7 @@ use smi_runner::mesh::{Profile, ProfileError};
 use smi_runner::plan::{Plan, VersionError, choose};
 use smi_runner::submit::SubmitError;
 use smi_schemas::codes::{Code, Exit, error_text};
-use smi_schemas::names::{RunId, Slug};
+use smi_schemas::names::Slug;
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Overrides};
 use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
@@ -69,8 +70,6 @@ pub(crate) enum CommandError {
     Preflight(#[from] PreflightError),
     #[error("{0}")]
     Cleanup(#[from] CleanupError),
-    #[error("run {0} was stopped before its first assertion")]
-    Left(RunId),
     #[error("images, version or enforcing mode of {0} are not what they were when the run began")]
     MeshChanged(Slug),
     #[error("no randomness: {0}")]
@@ -101,7 +100,7 @@ impl CommandError {
             Self::Profile { .. } => Some(Code::ProfileInvalid),
             Self::Cluster(error) => Some(error.code()),
             Self::Preflight(error) => Some(error.code()),
-            Self::Cleanup(_) | Self::Left(_) => Some(Code::NamespaceStuck),
+            Self::Cleanup(error) => Some(error.code()),
             Self::MeshChanged(_) => Some(Code::MeshChanged),
             Self::Randomness(_) => Some(Code::NoRandomness),
             Self::Builtin(_) | Self::Unexpected(_) | Self::Io(_) => None,

@@ -2,33 +2,29 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use serde::Serialize;
 use smi_keys::SigningKey;
 use smi_keys::files::{self, Access};
 use smi_keys::key_file::KeyFile;
 use smi_keys::passphrase::{Source, VARIABLE};
-use smi_runner::execute::{Event, Executed, execute};
-use smi_runner::kubernetes::cleanup::{CleanupError, clean_up};
-use smi_runner::kubernetes::{Brought, KubernetesTarget, Survey, dialect};
+use smi_runner::execute::Executed;
+use smi_runner::kubernetes::dialect;
 use smi_runner::mesh::{MAX_PROFILE_BYTES, Profile};
+use smi_runner::output;
 use smi_runner::plan::Plan;
-use smi_runner::sandbox::SandboxTarget;
 use smi_runner::statement::{Begun, own_digest, statement};
-use smi_runner::target::{Facts, Target};
-use smi_runner::{image, output};
-use smi_schemas::codes::{Code, Exit, error_text};
+use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::names::{RunId, Slug, Version};
 use smi_schemas::report::Status;
 use smi_schemas::statement::{Statement, Target as Kind, Versioned};
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::capability::summarize;
-use tokio_util::sync::CancellationToken;
 
-use super::live::{HEARTBEAT, Live, Signals};
-use super::{CommandError, connected, exists, planned};
+use super::conduct::{Conduct, Ended, Outcome, heard};
+use super::live::Signals;
+use super::{CommandError, exists, planned};
 use crate::args::{ClusterOptions, Output, Run, TargetKind};
 
 /// Where a bundle goes when nothing else is said.
@@ -59,12 +55,15 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     let (ended, stopped_by) = runtime.block_on(async {
         let mut conduct = Conduct { begun: &begun, text, signals: Signals::new()?, stopped_by: None };
         let ended = match profile {
-            None => Some(conduct.in_sandbox(plan).await?),
+            None => Outcome::Ended(Box::new(conduct.in_sandbox(plan).await?)),
             Some(profile) => conduct.on_kubernetes(arguments, profile).await?,
         };
         Ok::<_, CommandError>((ended, conduct.stopped_by))
     })?;
-    let Some(Ended { plan, facts, executed, left }) = ended else { return Ok(unbegun(stopped_by, text)?) };
+    let Ended { plan, facts, executed, left } = match ended {
+        Outcome::Ended(ended) => *ended,
+        Outcome::Unbegun { left } => return Ok(unbegun(stopped_by, left, text)?),
+    };
     let statement = statement(&begun, &plan, &facts, &executed, now()?);
     let apis = summarize(&plan.suite, &statement.predicate);
     let bundle = signing.map(|(key, out)| sign(&key, &out, &statement).map(|payload| (out, payload))).transpose()?;
@@ -80,162 +79,15 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-/// What came of a run.
-struct Ended {
-    plan: Plan,
-    facts: Facts,
-    executed: Executed,
-    /// Whether something of it is left on the cluster.
-    left: bool,
-}
-
-/// A run under way.
-struct Conduct<'a> {
-    begun: &'a Begun,
-    text: bool,
-    signals: Signals,
-    /// The number of the first signal.
-    stopped_by: Option<u8>,
-}
-
-impl Conduct<'_> {
-    async fn in_sandbox(&mut self, plan: Plan) -> Result<Ended, CommandError> {
-        let Begun { runner, seed, .. } = self.begun;
-        let target = SandboxTarget::new(runner.version.clone(), runner.digest, *seed);
-        self.say(|out| output::heading(out, &plan, self.begun))?;
-        self.say(|out| output::facts(out, &plan, target.facts(), self.begun))?;
-        let executed = self.watched(&plan, &target).await;
-        Ok(Ended { facts: target.facts().clone(), plan, executed, left: false })
-    }
-
-    /// Nothing when a signal came before the first assertion.
-    async fn on_kubernetes(
-        &mut self,
-        arguments: &Run,
-        profile: (Profile, Digest),
-    ) -> Result<Option<Ended>, CommandError> {
-        let slug = profile.0.slug.clone();
-        let cluster = connected(&arguments.cluster).await?;
-        let survey = Survey::of(&cluster).await?;
-        let plan = planned(&arguments.choice, arguments.limit_ms, &survey.served)?;
-        self.say(|out| output::heading(out, &plan, self.begun))?;
-        let brought = Brought {
-            run: self.begun.id.clone(),
-            seed: self.begun.seed,
-            runner: self.begun.runner.digest,
-            image: arguments.agent_image.clone().unwrap_or_else(|| image::NAME.to_owned()),
-        };
-        let prepared = KubernetesTarget::prepare(cluster.clone(), survey, profile, plan.apis.clone(), brought);
-        let prepared = tokio::select! {
-            prepared = prepared => prepared.map(Some),
-            number = self.signals.next() => {
-                self.stopped_by = Some(number);
-                Ok(None)
-            }
-        };
-        let target = match prepared {
-            Ok(Some(target)) => target,
-            unprepared => {
-                let cleaned = self.or_second_signal(clean_up(&cluster, &self.begun.id)).await;
-                let left = is_left(&cleaned);
-                unprepared?;
-                return if left { Err(CommandError::Left(self.begun.id.clone())) } else { Ok(None) };
-            }
-        };
-        self.say(|out| output::facts(out, &plan, target.facts(), self.begun))?;
-        let executed = self.watched(&plan, &target).await;
-        let ending = async { (target.is_unchanged().await, target.clean_up().await) };
-        let (unchanged, cleaned) = self.or_second_signal(ending).await;
-        let left = is_left(&cleaned);
-        if !executed.interrupted && !unchanged? {
-            return Err(CommandError::MeshChanged(slug));
-        }
-        Ok(Some(Ended { facts: target.facts().clone(), plan, executed, left }))
-    }
-
-    /// Executes the plan, prints what happens, and stops it at the first signal.
-    async fn watched(&mut self, plan: &Plan, target: &impl Target) -> Executed {
-        let stop = CancellationToken::new();
-        let live = Mutex::new(self.text.then(Live::new));
-        let locked = || live.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let watch = |event: Event<'_>| {
-            if let Some(live) = locked().as_mut() {
-                live.show(plan, &event);
-            }
-        };
-        let run = execute(plan, target, &stop, &watch);
-        let mut run = std::pin::pin!(run);
-        let mut beat = tokio::time::interval(HEARTBEAT / 2);
-        loop {
-            tokio::select! {
-                executed = &mut run => return executed,
-                _ = beat.tick() => {
-                    if let Some(live) = locked().as_mut() {
-                        live.beat();
-                    }
-                }
-                number = self.signals.next() => {
-                    if self.stopped_by.replace(number).is_some() {
-                        self.leave(number);
-                    }
-                    stop.cancel();
-                    if let Some(live) = locked().as_mut() {
-                        live.print(|out| writeln!(out, "stopping and cleaning up; another signal ends it at once"));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits for the end of a run, unless a signal says that even that is too long.
-    async fn or_second_signal<T>(&mut self, ending: impl Future<Output = T>) -> T {
-        let mut ending = std::pin::pin!(ending);
-        loop {
-            tokio::select! {
-                ended = &mut ending => return ended,
-                number = self.signals.next() => {
-                    if self.stopped_by.replace(number).is_some() {
-                        self.leave(number);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends the process as it stands.
-    fn leave(&self, signal: u8) -> ! {
-        let hint = format!("if it was on a cluster: smi-runner cleanup --run {}\n", self.begun.id);
-        // With standard error gone there is nobody left to tell.
-        let _ = anstream::stderr().lock().write_all(hint.as_bytes());
-        std::process::exit(128 + i32::from(signal))
-    }
-
-    fn say(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
-        if !self.text {
-            return Ok(());
-        }
-        let mut out = anstream::stdout().lock();
-        heard(write(&mut out).and_then(|()| out.flush()))
-    }
-}
-
-/// Tells where errors are told that clean-up failed, if it did. What was seen is still worth its bundle.
-fn is_left<T>(cleaned: &Result<T, CleanupError>) -> bool {
-    let Err(error) = cleaned else { return false };
-    let (said, _) = error_text(Some(Code::NamespaceStuck), error);
-    // With standard error gone there is nobody left to tell.
-    let _ = anstream::stderr().lock().write_all(said.as_bytes());
-    true
-}
-
 /// A run that a signal ended before its first assertion: there is nothing to report.
-fn unbegun(stopped_by: Option<u8>, text: bool) -> io::Result<Exit> {
+fn unbegun(stopped_by: Option<u8>, left: bool, text: bool) -> io::Result<Exit> {
     let exit = if stopped_by == Some(15) { Exit::Terminated } else { Exit::Interrupted };
     if text {
         let words = exit.words();
+        let rest = if left { "" } else { "; nothing is left on the cluster" };
         heard(writeln!(
             anstream::stdout().lock(),
-            "\nstopped before the first assertion; nothing is left on the cluster\n\nexit {}: {words}",
+            "\nstopped before the first assertion{rest}\n\nexit {}: {words}",
             exit.number()
         ))?;
     }
@@ -283,14 +135,6 @@ fn print_json(printed: &Printed<'_>) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     serde_json::to_writer_pretty(&mut out, printed)?;
     writeln!(out)
-}
-
-/// A reader that went away has heard enough; the run goes on for the bundle's sake.
-fn heard(told: io::Result<()>) -> io::Result<()> {
-    match told {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        told => told,
-    }
 }
 
 /// The key and where the bundle goes, both known to be usable before anything is run.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::api::ApiResource;
 use serde_json::Value;
+use smi_schemas::codes::Code;
 use smi_schemas::names::RunId;
 use tokio::time::{Instant, sleep};
 
@@ -12,6 +13,8 @@ use super::workloads::RUN_LABEL;
 
 /// How long namespaces may take to go. Up to 25 s of it a broken APIService may block them even after it is removed.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// Looks in a row that must find nothing.
+const EMPTY_LOOKS: u32 = 2;
 /// Pause between looks.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -36,31 +39,54 @@ pub enum CleanupError {
     },
 }
 
+impl CleanupError {
+    /// The code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Cluster { cause, .. } => cause.code(),
+            Self::Left { .. } => Code::NamespaceStuck,
+        }
+    }
+}
+
 /// Deletes a run's namespaces, waits until they are gone, and names them. A run that left nothing has none.
+///
+/// Nothing is believed to be gone at the first look: what a run was about to create when it was stopped may still come.
+/// After the first look, what the cluster does not answer is asked again until the time is over.
 pub async fn clean_up(cluster: &Cluster, run: &RunId) -> Result<Vec<String>, CleanupError> {
     let failed = |cause| CleanupError::Cluster { run: run.clone(), cause };
     let namespaces = cluster.objects(&resource(), None);
     let labels = format!("{RUN_LABEL}={run}");
     let deadline = Instant::now() + TIMEOUT;
     let mut found: Vec<String> = Vec::new();
+    let mut present = namespaces.list(&labels).await.map_err(failed)?;
+    let mut empty = 0;
     loop {
-        let present = namespaces.list(&labels).await.map_err(failed)?;
-        if present.is_empty() {
+        empty = if present.is_empty() { empty + 1 } else { 0 };
+        if empty == EMPTY_LOOKS {
             return Ok(found);
         }
+        let mut cause = None;
         for namespace in &present {
             let name = namespace["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             if namespace["metadata"]["deletionTimestamp"].is_null() {
-                namespaces.delete(&name).await.map_err(failed)?;
+                cause = namespaces.delete(&name).await.err().or(cause);
             }
             if !found.contains(&name) {
                 found.push(name);
             }
         }
         if Instant::now() >= deadline {
-            return Err(CleanupError::Left { run: run.clone(), left: present.iter().map(why).collect() });
+            let left = || CleanupError::Left { run: run.clone(), left: present.iter().map(why).collect() };
+            return Err(cause.map_or_else(left, failed));
         }
         sleep(POLL).await;
+        match namespaces.list(&labels).await {
+            Ok(seen) => present = seen,
+            Err(cause) if Instant::now() >= deadline => return Err(failed(cause)),
+            // What was seen last is as good a guess as any.
+            Err(_) => empty = 0,
+        }
     }
 }
 

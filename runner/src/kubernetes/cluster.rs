@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use smi_schemas::codes::Code;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::target::Fault;
@@ -67,6 +68,9 @@ pub enum ClusterError {
     /// The server or a webhook is not ready.
     #[error("{0}")]
     Busy(String),
+    /// What was to be written, or was read, is not what it should be.
+    #[error("{0}")]
+    Malformed(String),
 }
 
 impl ClusterError {
@@ -76,7 +80,9 @@ impl ClusterError {
             Self::Kubeconfig(_) => Code::KubeconfigInvalid,
             Self::Unreachable(_) => Code::ClusterUnreachable,
             Self::Denied(_) => Code::ClusterDenied,
-            Self::Refused(_) | Self::Absent(_) | Self::Conflict(_) | Self::Busy(_) => Code::KubernetesFault,
+            Self::Refused(_) | Self::Absent(_) | Self::Conflict(_) | Self::Busy(_) | Self::Malformed(_) => {
+                Code::ClusterRefused
+            }
         }
     }
 
@@ -91,8 +97,12 @@ impl Cluster {
     pub async fn connect(options: &Options) -> Result<Self, ClusterError> {
         let mut config = config(options).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        let client = Client::try_from(config).map_err(|error| ClusterError::Kubeconfig(said(&error)))?;
-        Ok(Self { client })
+        // What is worth repeating is repeated here, where the last answer is told.
+        config.default_retry = false;
+        // A credential plugin is a program, and is waited for.
+        let client = spawn_blocking(move || Client::try_from(config)).await;
+        let client = client.map_err(|error| ClusterError::Kubeconfig(error.to_string()))?;
+        Ok(Self { client: client.map_err(|error| ClusterError::Kubeconfig(said(&error)))? })
     }
 
     /// The underlying client, for what only that can do.
@@ -147,7 +157,7 @@ impl Objects {
     /// An object's fields, as they are stored.
     pub(super) async fn get(&self, name: &str) -> Result<Value, ClusterError> {
         let object = self.read(name).await?;
-        serde_json::to_value(object).map_err(|error| ClusterError::Unreachable(error.to_string()))
+        serde_json::to_value(object).map_err(|error| ClusterError::Malformed(error.to_string()))
     }
 
     async fn read(&self, name: &str) -> Result<DynamicObject, ClusterError> {
@@ -167,7 +177,7 @@ impl Objects {
         let parameters = ListParams::default().labels(labels);
         let list = patiently(|| self.0.list(&parameters)).await?;
         let objects = list.items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>();
-        objects.map_err(|error| ClusterError::Unreachable(error.to_string()))
+        objects.map_err(|error| ClusterError::Malformed(error.to_string()))
     }
 }
 
@@ -199,9 +209,10 @@ where
 fn sorted(error: &kube::Error) -> ClusterError {
     let kube::Error::Api(status) = error else { return ClusterError::Unreachable(said(error)) };
     let text = shortened(&status.message);
-    let about_the_object = text.contains("denied the request") || text.contains("violates PodSecurity");
+    let says = |words: &str| text.contains(words);
+    let about_the_object = ["denied the request", "denied request", "violates PodSecurity", "exceeded quota"];
     match status.code {
-        403 if about_the_object => ClusterError::Refused(text),
+        _ if about_the_object.into_iter().any(says) && !says("failed calling webhook") => ClusterError::Refused(text),
         401 | 403 => ClusterError::Denied(text),
         404 => ClusterError::Absent(text),
         409 => ClusterError::Conflict(text),
@@ -235,22 +246,32 @@ fn shortened(text: &str) -> String {
 }
 
 fn dynamic(object: &Value) -> Result<DynamicObject, ClusterError> {
-    serde_json::from_value(object.clone()).map_err(|error| ClusterError::Refused(error.to_string()))
+    serde_json::from_value(object.clone()).map_err(|error| ClusterError::Malformed(error.to_string()))
 }
 
 async fn config(options: &Options) -> Result<Config, ClusterError> {
     let invalid = |error: KubeconfigError| ClusterError::Kubeconfig(said(&error));
-    let read = match &options.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
-    };
     let chosen = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    let asked_for =
-        options.kubeconfig.is_some() || options.context.is_some() || std::env::var_os("KUBECONFIG").is_some();
-    match read {
-        Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &chosen).await.map_err(invalid),
-        Err(error) if asked_for => Err(invalid(error)),
-        Err(error) => Config::incluster().map_err(|_| invalid(error)),
+    let listed = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
+    let home = std::env::home_dir().map(|home| home.join(".kube").join("config"));
+    let files: Vec<PathBuf> = match (&options.kubeconfig, &listed) {
+        (Some(path), _) => vec![path.clone()],
+        (None, Some(list)) => std::env::split_paths(list).filter(|path| path.exists()).collect(),
+        (None, None) => home.into_iter().filter(|path| path.exists()).collect(),
+    };
+    let mut merged: Option<Kubeconfig> = None;
+    for file in &files {
+        let read = Kubeconfig::read_from(file).map_err(invalid)?;
+        merged = Some(match merged {
+            None => read,
+            Some(first) => first.merge(read).map_err(invalid)?,
+        });
+    }
+    let nothing = |and: &str| ClusterError::Kubeconfig(format!("there is no kubeconfig{and}"));
+    match merged {
+        Some(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &chosen).await.map_err(invalid),
+        None if options.context.is_some() || listed.is_some() => Err(nothing("")),
+        None => Config::incluster().map_err(|_| nothing(", and this is no pod of a cluster")),
     }
 }
 
@@ -271,6 +292,9 @@ mod tests {
         let refused = |error| matches!(error, ClusterError::Refused(_));
         assert!(refused(status(400, "admission webhook \"v.example\" denied the request: weights")));
         assert!(refused(status(403, "admission webhook \"v.example\" denied the request: no")));
+        assert!(refused(status(500, "admission webhook \"v.example\" denied the request: no")));
+        assert!(refused(status(403, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")));
+        assert!(refused(status(403, "pods \"a\" is forbidden: exceeded quota: q")));
         assert!(refused(status(422, "TrafficSplit is invalid: spec.backends[0].weight")));
         let rbac = r#"pods is forbidden: User "a" cannot create resource "pods" in API group """#;
         assert!(matches!(status(403, rbac), ClusterError::Denied(_)));

@@ -25,7 +25,7 @@ use super::mesh::{image, is_ready, pod_resource};
 use super::preflight::PreflightError;
 use super::session::Session;
 use super::survey::Survey;
-use super::workloads::{Manifests, ports};
+use super::workloads::{CONTAINER, Manifests, ports};
 use crate::mesh::Profile;
 use crate::target::{Fault, Lane};
 
@@ -39,6 +39,10 @@ const CONCURRENCY: u32 = 16;
 const POD_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long objects that were deleted may still be there.
 const WIPE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause between looks at what is being deleted; nearly always the first look after it finds nothing.
+const WIPE_POLL: Duration = Duration::from_millis(20);
+/// How long an agent may take from the start of its pod until it answers.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between looks at what is on its way.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -124,15 +128,24 @@ impl KubernetesLane {
         let name = workload.name.as_str();
         let deadline = Instant::now() + POD_TIMEOUT;
         loop {
-            let pod = pods.get(name).await?;
+            let pod = match pods.get(name).await {
+                Err(ClusterError::Unreachable(_)) if Instant::now() < deadline => {
+                    sleep(POLL).await;
+                    continue;
+                }
+                pod => pod?,
+            };
             let failed = |reason| PreflightError::Workload { pod: format!("{namespace}/{name}"), reason };
             if is_ready(&pod) {
-                let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse().ok());
-                let subject = image(&pod)?;
+                let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
+                let subject = image(&pod, Some(CONTAINER))?;
                 let digest = Digest::from_hex(&subject.digest.sha256).ok();
                 let (Some(address), Some(image)) = (address, digest) else {
                     return Err(failed("ready without an address".to_owned()));
                 };
+                if address.is_ipv6() {
+                    return Err(failed(format!("its address is {address}, and the workload listens on IPv4 only")));
+                }
                 let Common { seed, run, .. } = &self.common;
                 let driven = Driven {
                     namespace: namespace.to_owned(),
@@ -179,12 +192,22 @@ impl KubernetesLane {
         })
     }
 
+    /// Whether discovery lists the kind in the version that is tested.
+    fn serves(&self, kind: Kind) -> bool {
+        let tested = self.common.apis.get(&kind.api());
+        let served = self.common.survey.kinds.get(&kind);
+        tested.zip(served).is_some_and(|(tested, served)| served.contains(tested))
+    }
+
     fn objects(&self, resource: &ApiResource) -> super::cluster::Objects {
         self.common.cluster.objects(resource, Some(&self.namespaces.main))
     }
 
     async fn apply(&self, resource: &Resource) -> Result<ActionResult, Fault> {
         let (kind, object) = self.object(resource)?;
+        if !self.serves(resource.kind()) {
+            return Ok(ActionResult::Refused);
+        }
         taken(self.objects(&kind).create(&object).await)
     }
 
@@ -223,11 +246,11 @@ impl KubernetesLane {
     }
 
     async fn round_trip(&self, resource: &Resource) -> Result<ActionResult, Fault> {
-        let (kind, written) = self.object(resource)?;
-        let objects = self.objects(&kind);
-        if let ActionResult::Refused = taken(objects.create(&written).await)? {
+        if let ActionResult::Refused = self.apply(resource).await? {
             return Ok(ActionResult::Refused);
         }
+        let (kind, written) = self.object(resource)?;
+        let objects = self.objects(&kind);
         let read = objects.get(resource.name().as_str()).await.map_err(ClusterError::fault)?;
         objects.delete(resource.name().as_str()).await.map_err(ClusterError::fault)?;
         let mut lost = Vec::new();
@@ -257,11 +280,11 @@ impl KubernetesLane {
             }
             Via::Pod => {
                 let to = self.workloads.get(&cell.to)?;
-                Some((host(to.address), to.port, Some(to.address)))
+                Some((to.address.to_string(), to.port, Some(to.address)))
             }
             Via::Loopback => {
                 let loopback = IpAddr::from([127, 0, 0, 1]);
-                Some((host(loopback), from.port, Some(loopback)))
+                Some((loopback.to_string(), from.port, Some(loopback)))
             }
         }
     }
@@ -320,13 +343,15 @@ impl Lane for KubernetesLane {
 
     async fn wipe(&self) -> Result<(), Fault> {
         let deadline = Instant::now() + WIPE_TIMEOUT;
-        let served = |kind: &Kind| self.common.survey.kinds.contains_key(kind);
-        for kind in dialect::KINDS.into_iter().filter(served) {
+        for kind in dialect::KINDS.into_iter().filter(|kind| self.serves(*kind)) {
             let Some(resource) = self.resource(kind) else { continue };
             let objects = self.objects(&resource);
             loop {
                 let left = objects.list("").await.map_err(ClusterError::fault)?;
-                let names = left.iter().filter_map(|object| object["metadata"]["name"].as_str());
+                let metadata = left.iter().map(|object| &object["metadata"]);
+                let names = metadata
+                    .filter(|metadata| metadata["deletionTimestamp"].is_null())
+                    .filter_map(|metadata| metadata["name"].as_str());
                 try_join_all(names.map(|name| objects.delete(name))).await.map_err(ClusterError::fault)?;
                 if left.is_empty() {
                     break;
@@ -335,6 +360,7 @@ impl Lane for KubernetesLane {
                     let detail = format!("{} {kind} not gone in {} s", left.len(), WIPE_TIMEOUT.as_secs());
                     return Err(Fault { code: Code::KubernetesFault, detail });
                 }
+                sleep(WIPE_POLL).await;
             }
         }
         Ok(())
@@ -357,9 +383,15 @@ impl Driven {
             detail: fault.detail,
             code: fault.code,
         };
-        match self.call(cluster, Command::Identity).await.map_err(failed)? {
-            Reply::Identity(Identity { workload, .. }) if workload == *name => Ok(()),
-            other => Err(failed(unexpected(&other))),
+        // A pod is ready when its process has been started, which may not be listening yet.
+        let deadline = Instant::now() + AGENT_TIMEOUT;
+        loop {
+            match self.call(cluster, Command::Identity).await {
+                Ok(Reply::Identity(Identity { workload, .. })) if workload == *name => return Ok(()),
+                Ok(other) => return Err(failed(unexpected(&other))),
+                Err(fault) if Instant::now() >= deadline => return Err(failed(fault)),
+                Err(_) => sleep(POLL).await,
+            }
         }
     }
 
@@ -442,6 +474,9 @@ fn missing(written: &Value, read: &Value, at: &str, lost: &mut Vec<String>) {
             }
         }
         _ if written == read => {}
+        // What is empty says nothing, whether it is stored or not.
+        (Value::Object(fields), Value::Null) if fields.is_empty() => {}
+        (Value::Array(values), Value::Null) if values.is_empty() => {}
         _ => lost.push(at.to_owned()),
     }
 }
@@ -481,14 +516,6 @@ fn waiting(pod: &Value) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// An address as a URL has it.
-fn host(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
-}
-
 fn untested(kind: Kind) -> Fault {
     Fault { code: Code::KubernetesFault, detail: format!("{kind} is of an API that is not tested") }
 }
@@ -521,6 +548,7 @@ mod tests {
         let changed = json!({"service": "web", "backends": [], "matches": [{"name": "g"}]});
         assert_eq!(lost(written.clone(), changed), ["/spec/backends"]);
         assert_eq!(lost(written, Value::Null), ["/spec"]);
+        assert_eq!(lost(json!({}), Value::Null), Vec::<String>::new());
     }
 
     #[test]

@@ -21,30 +21,46 @@ pub(super) struct Measured {
     pub(super) enforcing: Enforcing,
 }
 
+/// Whether pods that are not ready are measured too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// A run does not begin on a mesh that is not ready.
+    Required,
+    /// What became of it by the end does not change what it is.
+    Ignored,
+}
+
 /// Measures a mesh. Where there is none by the profile's own word, the runner itself is what the result is about.
-pub(super) async fn measure(cluster: &Cluster, profile: &Profile, runner: Digest) -> Result<Measured, PreflightError> {
+pub(super) async fn measure(
+    cluster: &Cluster,
+    profile: &Profile,
+    runner: Digest,
+    readiness: Readiness,
+) -> Result<Measured, PreflightError> {
     if profile.components.is_empty() {
         let subject = vec![Subject { name: "smi-runner".to_owned(), digest: DigestSet { sha256: runner.hex() } }];
         return Ok(Measured { subject, version: None, enforcing: Enforcing::Off });
     }
     let mut measured = Measured { subject: Vec::new(), version: None, enforcing: Enforcing::Unknown };
     for (index, component) in profile.components.iter().enumerate() {
-        let pods = pods(cluster, profile, component).await?;
+        let pods = pods(cluster, profile, component, readiness).await?;
+        let name = component.container.as_deref();
         for pod in &pods {
-            let subject = image(pod)?;
+            let subject = image(pod, name)?;
             if !measured.subject.contains(&subject) {
                 measured.subject.push(subject);
             }
         }
         if index == 0 {
-            let mut versions: Vec<Option<Version>> = pods.iter().map(version).collect();
+            let mut versions: Vec<Option<Version>> = pods.iter().map(|pod| version(container(pod, name))).collect();
             versions.dedup();
             // Pods of several versions have none together.
             measured.version = if versions.len() == 1 { versions.remove(0) } else { None };
         }
         if let Some(enforcing) = profile.enforcing.as_ref().filter(|enforcing| enforcing.component == component.name) {
-            let all = pods.iter().all(|pod| has_argument(pod, &enforcing.argument));
-            measured.enforcing = if all { Enforcing::On } else { Enforcing::Off };
+            let mut modes = pods.iter().map(|pod| mode(container(pod, name), &enforcing.argument));
+            let first = modes.next().unwrap_or(Enforcing::Unknown);
+            measured.enforcing = if modes.all(|mode| mode == first) { first } else { Enforcing::Unknown };
         }
     }
     measured.subject.sort_by(|a, b| (&a.name, &a.digest.sha256).cmp(&(&b.name, &b.digest.sha256)));
@@ -56,9 +72,16 @@ pub(super) fn pod_resource() -> ApiResource {
     ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
 }
 
-/// The image that a pod's first container runs, by the digest under which registries know it.
-pub(super) fn image(pod: &Value) -> Result<Subject, PreflightError> {
-    let container = &pod["spec"]["containers"][0];
+/// A pod's container of that name, or its first.
+fn container<'a>(pod: &'a Value, name: Option<&str>) -> &'a Value {
+    let containers = pod["spec"]["containers"].as_array();
+    let named = |container: &&Value| name.is_none_or(|name| container["name"] == name);
+    containers.into_iter().flatten().find(named).unwrap_or(&Value::Null)
+}
+
+/// The image that a pod's container runs, by the digest under which registries know it.
+pub(super) fn image(pod: &Value, name: Option<&str>) -> Result<Subject, PreflightError> {
+    let container = container(pod, name);
     let statuses = pod["status"]["containerStatuses"].as_array();
     let status = statuses.into_iter().flatten().find(|status| status["name"] == container["name"]);
     let id = status.and_then(|status| status["imageID"].as_str()).unwrap_or_default();
@@ -85,7 +108,12 @@ fn full_name(pod: &Value) -> String {
     format!("{}/{}", of("namespace"), of("name"))
 }
 
-async fn pods(cluster: &Cluster, profile: &Profile, component: &Component) -> Result<Vec<Value>, PreflightError> {
+async fn pods(
+    cluster: &Cluster,
+    profile: &Profile,
+    component: &Component,
+    readiness: Readiness,
+) -> Result<Vec<Value>, PreflightError> {
     let labels: Vec<String> = component.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let labels = labels.join(",");
     let mut pods = cluster.objects(&pod_resource(), None).list(&labels).await?;
@@ -99,25 +127,32 @@ async fn pods(cluster: &Cluster, profile: &Profile, component: &Component) -> Re
         return Err(PreflightError::MeshAbsent { mesh, component, labels });
     }
     match pods.iter().find(|pod| !is_ready(pod)) {
-        Some(pod) => Err(PreflightError::MeshNotReady(full_name(pod))),
-        None => Ok(pods),
+        Some(pod) if readiness == Readiness::Required => Err(PreflightError::MeshNotReady(full_name(pod))),
+        _ => Ok(pods),
     }
 }
 
 /// The tag of the image, without the `v` that many put before a version.
-fn version(pod: &Value) -> Option<Version> {
-    let image = pod["spec"]["containers"][0]["image"].as_str()?;
+fn version(container: &Value) -> Option<Version> {
+    let image = container["image"].as_str()?;
     let image = image.split_once('@').map_or(image, |(image, _)| image);
     let tag = image.rsplit_once('/').map_or(image, |(_, last)| last).split_once(':')?.1;
     let numbered = tag.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     numbered.unwrap_or(tag).parse().ok()
 }
 
-fn has_argument(pod: &Value, argument: &str) -> bool {
-    let container = &pod["spec"]["containers"][0];
-    let given = ["command", "args"].into_iter().flat_map(|field| container[field].as_array().into_iter().flatten());
-    let on = format!("{argument}=true");
-    given.filter_map(Value::as_str).any(|given| given == argument || given == on)
+/// What the arguments say. Without the argument the mesh does not deny, unless something else may have told it to.
+fn mode(container: &Value, argument: &str) -> Enforcing {
+    let values = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+    let given = [values("command"), values("args")].concat();
+    let is = |text: &str| given.iter().any(|given| given == text);
+    if is(argument) || is(&format!("{argument}=true")) {
+        Enforcing::On
+    } else if is(&format!("{argument}=false")) || (values("env").is_empty() && values("envFrom").is_empty()) {
+        Enforcing::Off
+    } else {
+        Enforcing::Unknown
+    }
 }
 
 #[cfg(test)]
@@ -127,10 +162,10 @@ mod tests {
 
     const HEX: &str = "4f3c0f2f7d2f0a9c8f7d2f0a9c8f7d2f0a9c8f7d2f0a9c8f7d2f0a9c8f7d2f0a";
 
-    fn pod(image: &str, id: &str, arguments: &[&str]) -> Value {
+    fn pod(image: &str, id: &str) -> Value {
         json!({
             "metadata": {"namespace": "mesh", "name": "controller"},
-            "spec": {"containers": [{"name": "controller", "image": image, "args": arguments}, {"name": "sidecar"}]},
+            "spec": {"containers": [{"name": "controller", "image": image}, {"name": "sidecar"}]},
             "status": {"containerStatuses": [
                 {"name": "sidecar", "imageID": "x"}, {"name": "controller", "imageID": id}]},
         })
@@ -139,19 +174,27 @@ mod tests {
     #[test]
     fn an_image_is_named_by_its_digest_or_not_at_all() {
         for id in [format!("docker.io/a/b@sha256:{HEX}"), format!("docker-pullable://docker.io/a/b@sha256:{HEX}")] {
-            let subject = image(&pod("a/b:v1", &id, &[])).unwrap();
+            let subject = image(&pod("a/b:v1", &id), None).unwrap();
             assert_eq!((subject.name.as_str(), subject.digest.sha256.as_str()), ("docker.io/a/b", HEX));
         }
         for id in [format!("sha256:{HEX}"), format!("@sha256:{HEX}"), format!("a@sha256:{}", &HEX[1..]), String::new()]
         {
-            let error = image(&pod("a/b:v1", &id, &[])).unwrap_err();
+            let error = image(&pod("a/b:v1", &id), None).unwrap_err();
             assert_eq!(error.code(), smi_schemas::codes::Code::ImageUnnamed, "{id}");
         }
     }
 
     #[test]
+    fn a_proxy_beside_it_is_not_taken_for_the_container() {
+        let mut pod = pod("a/b:1", &format!("a/b@sha256:{HEX}"));
+        pod["spec"]["containers"].as_array_mut().unwrap().reverse();
+        assert_eq!(image(&pod, Some("controller")).unwrap().name, "a/b");
+        assert!(image(&pod, None).is_err() && image(&pod, Some("absent")).is_err());
+    }
+
+    #[test]
     fn a_version_is_the_tag_of_what_runs() {
-        let of = |image: &str| version(&pod(image, "", &[])).map(|version| version.to_string());
+        let of = |image: &str| version(&json!({"image": image})).map(|version| version.to_string());
         assert_eq!(of("registry.example:5000/a/b:v1.4.8").as_deref(), Some("1.4.8"));
         assert_eq!(of(&format!("a/b:1.4.8@sha256:{HEX}")).as_deref(), Some("1.4.8"));
         assert_eq!(of("a/b:vanilla").as_deref(), Some("vanilla"));
@@ -159,9 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_is_given_whole() {
-        let has = |arguments: &[&str]| has_argument(&pod("a", "", arguments), "--acl");
-        assert!(has(&["--x", "--acl"]) && has(&["--acl=true"]));
-        assert!(!has(&["--acl=false"]) && !has(&["--aclx"]) && !has(&[]));
+    fn a_mode_is_read_where_it_can_be() {
+        let mode = |arguments: &[&str], env: Value| mode(&json!({"args": arguments, "env": env}), "--acl");
+        assert_eq!(mode(&["--x", "--acl"], Value::Null), Enforcing::On);
+        assert_eq!(mode(&["--acl=true"], json!([{"name": "A"}])), Enforcing::On);
+        assert_eq!(mode(&["--acl=false"], json!([{"name": "A"}])), Enforcing::Off);
+        assert_eq!(mode(&["--aclx"], Value::Null), Enforcing::Off);
+        assert_eq!(mode(&[], json!([{"name": "A"}])), Enforcing::Unknown);
     }
 }

@@ -84,8 +84,7 @@ impl PreflightError {
             Self::MeshAbsent { .. } => Code::MeshNotFound,
             Self::MeshNotReady(_) => Code::MeshNotReady,
             Self::ImageUnnamed { .. } => Code::ImageUnnamed,
-            Self::Workload { .. } => Code::WorkloadNotStarted,
-            Self::Session { code, .. } => *code,
+            Self::Workload { .. } | Self::Session { .. } => Code::WorkloadNotStarted,
         }
     }
 }

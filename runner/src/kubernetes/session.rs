@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::AttachParams;
 use smi_agent::client::Probe;
-use smi_agent::control::{Answer, Call, Command, FaultKind, MAX_LINE_BYTES, Reply};
+use smi_agent::control::{Answer, Call, Command, MAX_LINE_BYTES, Reply};
 use smi_schemas::codes::Code;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, oneshot};
@@ -24,18 +24,22 @@ use crate::target::Fault;
 
 /// What an answer may take beyond the time that its command needs.
 const MARGIN: Duration = Duration::from_secs(30);
+/// How long the reason may take to arrive after the stream's end.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// What is said where there is no other reason.
+const ENDED: &str = "the session ended";
 /// Lines that wait to be written.
 const QUEUED_LINES: usize = 32;
 /// Bytes between the web socket and either side.
 const PIPE_BYTES: usize = 64 * 1024;
 
-type Waiting = Arc<Mutex<Option<BTreeMap<u64, oneshot::Sender<Reply>>>>>;
+/// Calls without an answer yet; once the stream has ended, why.
+type Waiting = Arc<Mutex<Result<BTreeMap<u64, oneshot::Sender<Reply>>, String>>>;
 
 /// A session. Dropping it ends it.
 pub(super) struct Session {
     /// Whole lines: whoever stops waiting for an answer leaves no half of one behind.
     lines: mpsc::Sender<Vec<u8>>,
-    /// Calls without an answer yet; nothing once the stream has ended.
     waiting: Waiting,
     next: AtomicU64,
     tasks: [JoinHandle<()>; 2],
@@ -62,18 +66,24 @@ impl Session {
         let (Some(input), Some(output)) = (process.stdin(), process.stdout()) else {
             return Err(refused("no streams".to_owned()));
         };
-        Ok(Self::over(input, output, Box::new(Mutex::new(process))))
+        let status = process.take_status();
+        let status = async move {
+            let status = timeout(STATUS_TIMEOUT, status?).await.ok()??;
+            status.message.filter(|message| !message.is_empty())
+        };
+        Ok(Self::over(input, output, status, Box::new(Mutex::new(process))))
     }
 
     fn over(
         input: impl AsyncWrite + Send + Unpin + 'static,
         output: impl AsyncRead + Send + Unpin + 'static,
+        status: impl Future<Output = Option<String>> + Send + 'static,
         process: Box<dyn Send + Sync>,
     ) -> Self {
-        let waiting: Waiting = Arc::new(Mutex::new(Some(BTreeMap::new())));
+        let waiting: Waiting = Arc::new(Mutex::new(Ok(BTreeMap::new())));
         let (lines, written) = mpsc::channel(QUEUED_LINES);
         let tasks = [
-            tokio::spawn(read(output, Arc::clone(&waiting))),
+            tokio::spawn(read(output, status, Arc::clone(&waiting))),
             tokio::spawn(write(input, written, Arc::clone(&waiting))),
         ];
         Self { lines, waiting, next: AtomicU64::new(1), tasks, _process: process }
@@ -81,33 +91,39 @@ impl Session {
 
     /// Whether answers can still come.
     pub(super) fn is_open(&self) -> bool {
-        locked(&self.waiting).is_some()
+        locked(&self.waiting).is_ok()
     }
 
     /// Has the agent carry out a command.
     pub(super) async fn call(&self, command: Command) -> Result<Reply, Fault> {
         let patience = MARGIN + time_needed(&command);
         match timeout(patience, self.answered(command)).await {
-            Ok(Ok(Reply::Error(fault))) => {
-                let code = if fault.kind == FaultKind::Local { Code::ExecFault } else { Code::AgentFault };
-                Err(Fault { code, detail: fault.message })
-            }
+            Ok(Ok(Reply::Error(fault))) => Err(Fault { code: Code::AgentFault, detail: fault.message }),
             Ok(answered) => answered,
-            Err(_) => Err(cut(&format!("no answer in {} s", patience.as_secs()))),
+            Err(_) => {
+                // A stream that fell silent does not always say so. The next call opens another.
+                let silence = format!("no answer in {} s", patience.as_secs());
+                end(&self.waiting, &silence);
+                Err(cut(&silence))
+            }
         }
     }
 
     async fn answered(&self, command: Command) -> Result<Reply, Fault> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
-        match locked(&self.waiting).as_mut() {
-            Some(waiting) => waiting.insert(id, tell),
-            None => return Err(cut("the session has ended")),
+        match &mut *locked(&self.waiting) {
+            Ok(waiting) => waiting.insert(id, tell),
+            Err(why) => return Err(cut(why)),
         };
         let mut line = serde_json::to_vec(&Call { id, command }).map_err(|error| cut(&error.to_string()))?;
         line.push(b'\n');
-        self.lines.send(line).await.map_err(|_| cut("the session has ended"))?;
-        told.await.map_err(|_| cut("the session ended before the answer"))
+        // Whether it is written or not: when the stream ends, `told` says so.
+        let _ = self.lines.send(line).await;
+        told.await.map_err(|_| match &*locked(&self.waiting) {
+            Err(why) => cut(why),
+            Ok(_) => cut(ENDED),
+        })
     }
 }
 
@@ -124,11 +140,11 @@ async fn write(mut input: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec
             break;
         }
     }
-    locked(&waiting).take();
+    end(&waiting, ENDED);
 }
 
 /// Hands answers to whoever waits for them, until the stream ends or says what is no answer.
-async fn read(output: impl AsyncRead + Unpin, waiting: Waiting) {
+async fn read(output: impl AsyncRead + Unpin, status: impl Future<Output = Option<String>>, waiting: Waiting) {
     let mut lines = BufReader::with_capacity(PIPE_BYTES, output);
     let mut line = Vec::new();
     loop {
@@ -140,14 +156,21 @@ async fn read(output: impl AsyncRead + Unpin, waiting: Waiting) {
             _ => break,
         }
         let Ok(Answer { id: Some(id), reply }) = serde_json::from_slice(&line) else { break };
-        let teller = locked(&waiting).as_mut().and_then(|waiting| waiting.remove(&id));
+        let teller = locked(&waiting).as_mut().ok().and_then(|waiting| waiting.remove(&id));
         if let Some(teller) = teller {
             // Whoever gave up waiting does not hear it.
             let _ = teller.send(reply);
         }
     }
-    // With their senders gone, all who wait learn that nothing comes.
-    locked(&waiting).take();
+    end(&waiting, status.await.as_deref().unwrap_or(ENDED));
+}
+
+/// With their senders gone, all who wait learn that nothing comes, and why. The first reason is kept.
+fn end(waiting: &Waiting, why: &str) {
+    let mut waiting = locked(waiting);
+    if waiting.is_ok() {
+        *waiting = Err(why.to_owned());
+    }
 }
 
 /// How long the agent may take for it.
@@ -164,7 +187,7 @@ fn cut(detail: &str) -> Fault {
     Fault { code: Code::ExecFault, detail: detail.to_owned() }
 }
 
-fn locked(waiting: &Waiting) -> std::sync::MutexGuard<'_, Option<BTreeMap<u64, oneshot::Sender<Reply>>>> {
+fn locked(waiting: &Waiting) -> MutexGuard<'_, Result<BTreeMap<u64, oneshot::Sender<Reply>>, String>> {
     // Each change of the map is a single step, so it is sound whoever panicked.
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -179,7 +202,7 @@ mod tests {
     fn session() -> (Session, DuplexStream) {
         let (near, far) = duplex(256);
         let (output, input) = split(near);
-        (Session::over(input, output, Box::new(())), far)
+        (Session::over(input, output, async { Some("exit code 1".to_owned()) }, Box::new(())), far)
     }
 
     #[tokio::test]
@@ -226,7 +249,9 @@ mod tests {
         while session.is_open() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(session.call(Command::Ping).await.unwrap_err().code, Code::ExecFault);
+        let fault = session.call(Command::Ping).await.unwrap_err();
+        assert_eq!(fault.code, Code::ExecFault);
+        assert!(["exit code 1", ENDED].contains(&fault.detail.as_str()), "{fault}");
     }
 
     #[tokio::test]
@@ -251,6 +276,6 @@ mod tests {
     async fn nobody_waits_for_ever() {
         let (session, _far) = session();
         assert!(session.call(Command::Ping).await.unwrap_err().detail.contains("no answer in 30 s"));
-        assert!(session.is_open(), "a late answer is still read, and dropped");
+        assert!(!session.is_open(), "another one is opened");
     }
 }

@@ -13,7 +13,7 @@ use smi_schemas::suite::{Shape, Workload};
 use super::cleanup::{CleanupError, clean_up};
 use super::cluster::Cluster;
 use super::lane::{Common, KubernetesLane};
-use super::mesh::{Measured, measure};
+use super::mesh::{Measured, Readiness, measure};
 use super::preflight::{PreflightError, permissions};
 use super::survey::Survey;
 use crate::mesh::Profile;
@@ -54,7 +54,7 @@ impl KubernetesTarget {
         brought: Brought,
     ) -> Result<Self, PreflightError> {
         permissions(&cluster).await?;
-        let measured = measure(&cluster, &profile, brought.runner).await?;
+        let measured = measure(&cluster, &profile, brought.runner, Readiness::Required).await?;
         let common = Common {
             cluster,
             profile: Arc::new(profile),
@@ -67,7 +67,7 @@ impl KubernetesTarget {
         let agent = agent(&common).await?;
         let Measured { subject, version, enforcing } = measured;
         let slug = common.profile.slug.clone();
-        let enable = common.profile.enforcing.as_ref().filter(|_| enforcing == Enforcing::Off);
+        let enable = common.profile.enforcing.as_ref().filter(|_| enforcing != Enforcing::On);
         let facts = Facts {
             subject,
             agent,
@@ -82,7 +82,7 @@ impl KubernetesTarget {
     /// Whether the mesh is still the one that the facts are about.
     pub async fn is_unchanged(&self) -> Result<bool, PreflightError> {
         let Measured { subject, version, enforcing } =
-            measure(&self.common.cluster, &self.common.profile, self.runner).await?;
+            measure(&self.common.cluster, &self.common.profile, self.runner, Readiness::Ignored).await?;
         let mesh = &self.facts.mesh;
         Ok((&subject, &version, &enforcing) == (&self.facts.subject, &mesh.version, &mesh.enforcing))
     }

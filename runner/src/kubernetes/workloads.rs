@@ -52,11 +52,9 @@ impl Manifests<'_> {
     /// Both namespaces.
     pub(super) fn namespaces(&self) -> Vec<Value> {
         let Marks { labels, annotations } = &self.profile.enrol.namespace;
-        let mut all = BTreeMap::from([
-            (RUN_LABEL.to_owned(), self.run.to_string()),
-            ("pod-security.kubernetes.io/enforce".to_owned(), "restricted".to_owned()),
-        ]);
+        let mut all = BTreeMap::from([("pod-security.kubernetes.io/enforce".to_owned(), "restricted".to_owned())]);
         all.extend(labels.clone());
+        all.insert(RUN_LABEL.to_owned(), self.run.to_string());
         let namespace = |name: &String| {
             json!({
                 "apiVersion": "v1",
