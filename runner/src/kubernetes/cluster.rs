@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -96,6 +97,12 @@ impl Cluster {
     /// Finds the cluster. Nothing is asked of it yet.
     pub async fn connect(options: &Options) -> Result<Self, ClusterError> {
         let mut config = config(options).await?;
+        // The kubeconfig's own proxy is meant for its cluster; the environment's does not hold where NO_PROXY says so.
+        let mut proxies = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+        let of_environment = proxies.any(|proxy| proxy.parse().ok() == config.proxy_url);
+        if of_environment && Matcher::from_env().intercept(&config.cluster_url).is_none() {
+            config.proxy_url = None;
+        }
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // What is worth repeating is repeated here, where the last answer is told.
         config.default_retry = false;
