@@ -1,5 +1,6 @@
 //! The runner against a real cluster, which `KUBECONFIG` names and `tests/cluster` brings up. `SMI_TESTS_CLUSTER` says
-//! what is on it: `none`, SMI's CRDs and no mesh, or `traefik-mesh`. Without it these tests are left out.
+//! what is on it: `none`, SMI's CRDs and no mesh; `traefik-mesh`; `traefik-mesh-open`, the same with ACL mode off.
+//! Without it these tests are left out.
 
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
@@ -7,17 +8,26 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use smi_keys::SigningKey;
+use smi_schemas::codes::Code;
 use smi_schemas::report::Status;
 use smi_schemas::suite::{BUILTIN, Class, Suite};
 use smi_verifier::Verified;
 use tempfile::TempDir;
+
+/// What may be on the cluster.
+const NO_MESH: &str = "none";
+const TRAEFIK_MESH: &str = "traefik-mesh";
+const TRAEFIK_MESH_OPEN: &str = "traefik-mesh-open";
 
 /// One cluster, one test at a time.
 static CLUSTER: Mutex<()> = Mutex::new(());
@@ -30,7 +40,9 @@ struct Cluster {
 
 /// The cluster, if that is what is on it.
 fn cluster(with: &str, test: &str) -> Option<Cluster> {
-    if std::env::var_os("SMI_TESTS_CLUSTER").is_none_or(|value| value != with) {
+    let on_it = std::env::var("SMI_TESTS_CLUSTER").unwrap_or_default();
+    assert!(["", NO_MESH, TRAEFIK_MESH, TRAEFIK_MESH_OPEN].contains(&on_it.as_str()), "SMI_TESTS_CLUSTER={on_it}");
+    if on_it != with {
         eprintln!("skipped: {test} runs under SMI_TESTS_CLUSTER={with}");
         return None;
     }
@@ -87,20 +99,22 @@ impl Cluster {
         self.kubectl(&["get", "namespaces", "-l", "conformance.smi-spec.io/run", "-o", "name"], "")
     }
 
-    /// Everything that is not a run's: names of all objects that stay when nothing happens, and what they specify.
+    /// Everything that is not a run's, but for what a cluster writes down of itself.
     fn others(&self) -> BTreeMap<String, Value> {
         let kinds = self.kubectl(&["api-resources", "--verbs=list", "-o", "name"], "");
         let mut found = BTreeMap::new();
         for kind in kinds.lines() {
-            // What a cluster writes down of itself without being asked.
             if kind.starts_with("events") || kind.starts_with("leases") || kind.ends_with("metrics.k8s.io") {
                 continue;
             }
             let list: Value = serde_json::from_str(&self.kubectl(&["get", kind, "-A", "-o", "json"], "")).unwrap();
             for object in list["items"].as_array().unwrap() {
+                let mut object = object.clone();
                 let at = format!("{kind} {} {}", object["metadata"]["namespace"], object["metadata"]["name"]);
-                let kept: Vec<Value> = ["spec", "data", "rules", "subjects"].map(|field| object[field].clone()).into();
-                found.insert(at, json!([kept, object["metadata"]["labels"], object["metadata"]["annotations"]]));
+                object.as_object_mut().unwrap().remove("status");
+                let metadata = object["metadata"].as_object_mut().unwrap();
+                metadata.retain(|field, _| field != "resourceVersion" && field != "managedFields");
+                found.insert(at, object);
             }
         }
         found
@@ -146,7 +160,7 @@ fn none<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn without_a_mesh_no_behaviour_passes() {
-    let Some(cluster) = cluster("none", "without_a_mesh_no_behaviour_passes") else { return };
+    let Some(cluster) = cluster(NO_MESH, "without_a_mesh_no_behaviour_passes") else { return };
     let before = cluster.others();
     // The suite's own limit would have every assertion waited for a minute; no mesh reacts in no time.
     let output = cluster.run(&none(&["--limit-ms", "3000", "--key", "key.pem", "--out", "r.json"]));
@@ -170,7 +184,7 @@ fn without_a_mesh_no_behaviour_passes() {
 
 #[test]
 fn what_rbac_prints_is_enough_and_is_asked_for() {
-    let Some(cluster) = cluster("none", "what_rbac_prints_is_enough_and_is_asked_for") else { return };
+    let Some(cluster) = cluster(NO_MESH, "what_rbac_prints_is_enough_and_is_asked_for") else { return };
     cluster.kubectl(&["create", "serviceaccount", "smi-least", "-n", "default"], "");
     let token = cluster.kubectl(&["create", "token", "smi-least", "-n", "default"], "");
     let kubeconfig = cluster.kubeconfig(|config| config["users"][0]["user"] = json!({"token": token.trim()}));
@@ -193,7 +207,7 @@ fn what_rbac_prints_is_enough_and_is_asked_for() {
 
 #[test]
 fn what_stands_in_the_way_is_told_before_a_run_begins() {
-    let Some(cluster) = cluster("none", "what_stands_in_the_way_is_told_before_a_run_begins") else { return };
+    let Some(cluster) = cluster(NO_MESH, "what_stands_in_the_way_is_told_before_a_run_begins") else { return };
     cluster.refused(&none(&["--kubeconfig", "absent"]), "kubeconfig-invalid", 6);
     cluster.refused(&none(&["--context", "absent"]), "kubeconfig-invalid", 6);
     let nowhere =
@@ -209,7 +223,7 @@ fn what_stands_in_the_way_is_told_before_a_run_begins() {
 
 #[test]
 fn an_api_in_unknown_versions_is_not_called_absent() {
-    let Some(cluster) = cluster("none", "an_api_in_unknown_versions_is_not_called_absent") else { return };
+    let Some(cluster) = cluster(NO_MESH, "an_api_in_unknown_versions_is_not_called_absent") else { return };
     let crds = text(&cluster.run(&["crds", "v0.6.0"]).stdout);
     let split = crds.split("\n---\n").find(|document| document.contains("plural: trafficsplits")).unwrap();
     let name = "crd/trafficsplits.split.smi-spec.io";
@@ -226,7 +240,7 @@ fn an_api_in_unknown_versions_is_not_called_absent() {
 
 #[test]
 fn an_interrupted_run_leaves_a_bundle_and_no_namespace() {
-    let Some(cluster) = cluster("none", "an_interrupted_run_leaves_a_bundle_and_no_namespace") else { return };
+    let Some(cluster) = cluster(NO_MESH, "an_interrupted_run_leaves_a_bundle_and_no_namespace") else { return };
     let run = none(&["--key", "key.pem", "--out", "r.json", "--limit-ms", "3000"]);
     let (mut child, _, output) = cluster.started(&run, "fail");
     signal(&child, "-INT");
@@ -250,17 +264,20 @@ fn an_interrupted_run_leaves_a_bundle_and_no_namespace() {
 
 #[test]
 fn what_a_killed_run_left_is_cleaned_up_by_its_id() {
-    let Some(cluster) = cluster("none", "what_a_killed_run_left_is_cleaned_up_by_its_id") else { return };
+    let Some(cluster) = cluster(NO_MESH, "what_a_killed_run_left_is_cleaned_up_by_its_id") else { return };
     let (mut child, id, _output) = cluster.started(&none(&["--limit-ms", "3000"]), "fail");
     child.kill().unwrap();
     child.wait().unwrap();
-    let left: BTreeSet<String> = cluster.left().lines().map(str::to_owned).collect();
-    assert!(!left.is_empty(), "it was killed while it had namespaces");
+    // Those of the preflight and of presence are on their way out by themselves.
+    let of_lanes = |name: &&str| name.contains("-access") || name.contains("-split");
+    let left: BTreeSet<String> = cluster.left().lines().filter(of_lanes).map(str::to_owned).collect();
+    assert_eq!(left.len(), 4, "it was killed while it had two lanes: {left:?}");
 
     let other = cluster.run(&["cleanup", "--run", &"0".repeat(32)]);
     assert_eq!(other.status.code(), Some(0));
     assert!(text(&other.stdout).starts_with("nothing on this cluster carries run"));
-    assert_eq!(cluster.left().lines().count(), left.len(), "another run's namespaces are not touched");
+    let still = cluster.left();
+    assert!(left.iter().all(|name| still.contains(name.as_str())), "another run's namespaces are not touched");
 
     let output = cluster.run(&["cleanup", "--run", &id]);
     assert_eq!(output.status.code(), Some(0));
@@ -273,7 +290,7 @@ fn what_a_killed_run_left_is_cleaned_up_by_its_id() {
 
 #[test]
 fn a_workload_that_goes_away_is_nobodys_failure() {
-    let Some(cluster) = cluster("none", "a_workload_that_goes_away_is_nobodys_failure") else { return };
+    let Some(cluster) = cluster(NO_MESH, "a_workload_that_goes_away_is_nobodys_failure") else { return };
     let run = none(&["--run", "smi.access.*", "--limit-ms", "3000", "--key", "key.pem", "--out", "r.json"]);
     let (mut child, id, output) = cluster.started(&run, "fail");
     let namespace = format!("smi-{}-access", &id[..10]);
@@ -282,13 +299,76 @@ fn a_workload_that_goes_away_is_nobodys_failure() {
     assert_eq!(child.wait().unwrap().code(), Some(7));
     assert_eq!(rest.last().unwrap(), "exit 7: the harness failed, not the mesh");
     let verified = cluster.verified("r.json", "none");
-    assert!(verified.statement().predicate.assertions.iter().any(|result| result.status == Status::Error));
+    let results = verified.statement().predicate.assertions.iter();
+    let behaviours = results.filter(|result| result.id.as_str().starts_with("smi.access."));
+    let mut after = behaviours.skip_while(|result| result.status != Status::Error).peekable();
+    assert!(after.peek().is_some(), "the pod was noticed");
+    assert!(after.all(|result| result.status == Status::Error && result.attempts > 0), "nothing was judged without it");
+    assert_eq!(cluster.left(), "");
+}
+
+/// A road to the API server that can be cut.
+struct Road {
+    port: u16,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Road {
+    fn to(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, server) = (listener.local_addr().unwrap().port(), server.to_owned());
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let opened = Arc::clone(&open);
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(&server).unwrap());
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    thread::spawn(move || {
+                        // However a direction ends, the other one ends with it.
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                opened.lock().unwrap().push(near);
+            }
+        });
+        Self { port, open }
+    }
+
+    fn cut(&self) {
+        for connection in self.open.lock().unwrap().drain(..) {
+            // One that has ended cannot be cut.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn what_is_cut_is_opened_anew() {
+    let Some(cluster) = cluster(NO_MESH, "what_is_cut_is_opened_anew") else { return };
+    let at = cluster.kubectl(&["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"], "");
+    let road = Road::to(at.strip_prefix("https://").unwrap());
+    let kubeconfig = cluster.kubeconfig(|config| {
+        config["clusters"][0]["cluster"]["server"] = format!("https://127.0.0.1:{}", road.port).into();
+    });
+    let run = none(&["--run", "smi.access.*", "--limit-ms", "3000", "--key", "key.pem", "--out", "r.json"]);
+    let run: Vec<&str> = run.into_iter().chain(["--kubeconfig", &kubeconfig]).collect();
+    let (mut child, _, output) = cluster.started(&run, "fail");
+    thread::sleep(Duration::from_secs(1)); // into the middle of the next assertion
+    road.cut();
+    let rest: Vec<String> = output.lines().map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest:#?}");
+    let verified = cluster.verified("r.json", "none");
+    let results = &verified.statement().predicate.assertions;
+    assert!(results.iter().all(|result| result.status != Status::Error));
+    assert!(results.iter().any(|result| result.attempts == 2), "{rest:#?}");
     assert_eq!(cluster.left(), "");
 }
 
 #[test]
 fn what_keeps_namespaces_from_going_is_named() {
-    let Some(cluster) = cluster("none", "what_keeps_namespaces_from_going_is_named") else { return };
+    let Some(cluster) = cluster(NO_MESH, "what_keeps_namespaces_from_going_is_named") else { return };
     let blocking = json!({
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
@@ -310,7 +390,7 @@ fn what_keeps_namespaces_from_going_is_named() {
 
 #[test]
 fn traefik_mesh_is_as_its_notes_say() {
-    let Some(cluster) = cluster("traefik-mesh", "traefik_mesh_is_as_its_notes_say") else { return };
+    let Some(cluster) = cluster(TRAEFIK_MESH, "traefik_mesh_is_as_its_notes_say") else { return };
     let before = cluster.others();
     let run = ["run", "--target", "kubernetes", "--mesh", "traefik-mesh", "--key", "key.pem", "--out", "r.json"];
     let output = cluster.run(&run);
@@ -339,4 +419,25 @@ fn traefik_mesh_is_as_its_notes_say() {
     assert!(notes.contains(&format!("Traefik Mesh {}", predicate.mesh.version.as_ref().unwrap())));
     assert_eq!(cluster.left(), "");
     assert_eq!(cluster.others(), before, "a run changes nothing that is not its own");
+}
+
+#[test]
+fn with_access_control_off_what_must_be_denied_fails() {
+    let Some(cluster) = cluster(TRAEFIK_MESH_OPEN, "with_access_control_off_what_must_be_denied_fails") else { return };
+    let mut run = vec!["run", "--target", "kubernetes", "--mesh", "traefik-mesh", "--run", "smi.access.*"];
+    run.extend(["--limit-ms", "5000", "--key", "key.pem", "--out", "r.json"]);
+    let output = cluster.run(&run);
+    assert_eq!(output.status.code(), Some(3));
+    let said = text(&output.stdout);
+    assert!(said.contains("not enforcing") && said.contains("--set acl=true"), "{said}");
+    let verified = cluster.verified("r.json", "traefik-mesh");
+    let results = &verified.statement().predicate.assertions;
+    for result in results.iter().filter(|result| result.id.as_str().starts_with("smi.access.")) {
+        assert!(matches!(result.status, Status::Fail | Status::Inconclusive), "{}: {}", result.id, result.status);
+    }
+    for name in ["default-deny", "deny-unlisted-source", "deny-unlisted-route", "revoke-on-delete"] {
+        let result = results.iter().find(|result| result.id.tail() == name).unwrap();
+        assert_eq!((result.status, result.reason), (Status::Fail, Code::Delivered), "{name}");
+    }
+    assert_eq!(cluster.left(), "");
 }

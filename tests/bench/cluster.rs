@@ -39,6 +39,7 @@ async fn measured(mesh: &str) {
     let plan = Plan { suite, digest, filters: Filters::default(), overrides: Overrides::default(), apis };
     let id: [u8; 16] =
         Digest::of(format!("{:?}", std::time::SystemTime::now()).as_bytes()).as_bytes()[..16].try_into().unwrap();
+    println!("cluster   run {}, to be cleaned up by this id if it breaks off", RunId::new(id));
     let brought =
         Brought { run: RunId::new(id), seed: 1, runner: Digest::of(b"benchmark"), image: image::NAME.to_owned() };
     let profile = Profile::builtin(mesh).unwrap();
