@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Crds(Crds),
     /// Write the workload image as an OCI image archive
     Image(Image),
-    /// Explain a code that any of the programs gives
+    /// Explain an assertion, or a code that any of the programs gives
     Explain(Explain),
 }
 
@@ -166,8 +166,9 @@ pub(crate) struct Image {
 
 #[derive(Args)]
 pub(crate) struct Explain {
-    /// The code; without it all of them are listed
-    pub(crate) code: Option<String>,
+    /// The assertion's id, or the code; without it all codes are listed
+    #[arg(value_name = "ID|CODE")]
+    pub(crate) what: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

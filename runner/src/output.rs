@@ -10,8 +10,9 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
+use smi_schemas::smi::{Resource, ServiceAccount};
 use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
-use smi_schemas::suite::{Assertion, Cell, Expect, Phase, Role, Shape, Suite, Via};
+use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Role, Shape, Suite, Via};
 use smi_verifier::judge::{agrees, within};
 
 use crate::plan::Plan;
@@ -197,6 +198,26 @@ fn unmet(shape: &Shape, phase: &Phase, seen: &Seen) -> Vec<(&'static str, String
         [expected].into_iter().chain(tallies.into_iter().map(|tally| ("observed", counts(tally))))
     });
     lines.collect()
+}
+
+/// An action in words.
+pub fn deed(action: &Action) -> String {
+    let object = |resource: &Resource| format!("{} {}", resource.kind(), resource.name());
+    match action {
+        Action::Apply(resource) => format!("create {}", object(resource)),
+        Action::ApplyOrRefuse(resource) => format!("create {}, which may be refused", object(resource)),
+        Action::Update(resource) => format!("change {}", object(resource)),
+        Action::RoundTrip(resource) => format!("create {}, read it back, delete it", object(resource)),
+        Action::Delete(reference) => format!("delete {} {}", reference.kind, reference.name),
+        Action::Discover(kind) => format!("ask in which versions {kind} is served"),
+        Action::Open(open) => {
+            let names = |accounts: &[ServiceAccount]| {
+                accounts.iter().map(|account| account.service_account.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            let to = open.to.service_account.as_str();
+            format!("let {} reach {to} by whatever the mesh needs", names(&open.from))
+        }
+    }
 }
 
 /// A cell's call in words.

@@ -59,8 +59,9 @@ impl Target for SandboxTarget {
 
     async fn lane(&self, shape: Option<&Shape>) -> Result<SandboxLane, Fault> {
         let bare = Shape { name: self.facts.mesh.slug.clone(), workloads: vec![], services: vec![], health: vec![] };
+        let omits = self.mutant.and_then(Mutant::omits);
         let sandbox = Sandbox::start(shape.unwrap_or(&bare), self.mutant, self.seed).await;
-        Ok(SandboxLane { sandbox: sandbox.map_err(|error| no_socket(&error))?, served: dialect::all_spoken() })
+        Ok(SandboxLane { sandbox: sandbox.map_err(|error| no_socket(&error))?, served: dialect::all_spoken(), omits })
     }
 }
 
@@ -69,6 +70,7 @@ impl Target for SandboxTarget {
 pub struct SandboxLane {
     sandbox: Sandbox,
     served: BTreeMap<Api, BTreeSet<ApiVersion>>,
+    omits: Option<Kind>,
 }
 
 impl SandboxLane {
@@ -116,6 +118,7 @@ impl Lane for SandboxLane {
             Action::Update(resource) => taken(&self.sandbox.engine_mut().replace(resource.clone())),
             Action::Delete(reference) => taken(&self.sandbox.engine_mut().delete(reference.kind, &reference.name)),
             Action::Open(open) => self.open(open),
+            Action::Discover(kind) if self.omits == Some(*kind) => ActionResult::Served(Vec::new()),
             Action::Discover(kind) => {
                 ActionResult::Served(self.served.get(&kind.api()).into_iter().flatten().copied().collect())
             }

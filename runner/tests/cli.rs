@@ -227,6 +227,10 @@ fn a_plan_is_yaml_and_touches_nothing() {
 #[test]
 fn lists_explanations_and_crds_are_printed() {
     let bench = Bench::new();
+    let assertion = stdout(&bench.run(&["explain", "smi.split.weights-90-10"]));
+    for part in ["Weights of 90 and 10", "core, behaviour", "change TrafficSplit", "web-v1 1752 to 1845", "20 rounds"] {
+        assert!(assertion.contains(part), "{part}: {assertion}");
+    }
     let list = stdout(&bench.run(&["list"]));
     assert!(list.contains("smi.access.default-deny") && list.lines().count() == 40, "{list}");
     assert_eq!(bench.run(&["list", "-o", "json"]).stdout, smi_schemas::suite::BUILTIN[0]);

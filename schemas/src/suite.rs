@@ -527,6 +527,15 @@ impl Assertion {
 }
 
 impl Level {
+    /// The word used in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Extended => "extended",
+            Self::Informative => "informative",
+        }
+    }
+
     /// Whether capability and compliance take it into account.
     pub fn is_scored(self) -> bool {
         self != Self::Informative

@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
 use smi_schemas::names::Slug;
-use smi_schemas::smi::{Kind, Method, Namespace, Resource, Rule, ServiceAccount, TrafficSplit};
+use smi_schemas::smi::{
+    HttpMatch, Kind, Method, Namespace, Resource, Rule, ServiceAccount, TrafficSplit, TrafficTarget,
+};
 use smi_schemas::suite::{Service, Shape};
 
 use crate::mutant::Mutant;
@@ -29,8 +31,11 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Engine {
     services: Vec<Service>,
+    /// As they are stored.
     resources: BTreeMap<(Kind, Slug), Resource>,
-    /// Compiled from the groups in `resources`, and replaced with them.
+    /// What is made of them: the same, but for what a mutant misreads.
+    meant: BTreeMap<(Kind, Slug), Resource>,
+    /// Compiled from the groups in `meant`, and replaced with them.
     routes: BTreeMap<Slug, Vec<Route>>,
     mutant: Option<Mutant>,
 }
@@ -82,7 +87,8 @@ struct Expression(Option<Regex>);
 impl Engine {
     /// A mesh without resources among the Services of a shape.
     pub fn new(shape: &Shape, mutant: Option<Mutant>) -> Self {
-        Self { services: shape.services.clone(), resources: BTreeMap::new(), routes: BTreeMap::new(), mutant }
+        let services = shape.services.clone();
+        Self { services, resources: BTreeMap::new(), meant: BTreeMap::new(), routes: BTreeMap::new(), mutant }
     }
 
     /// Creates a resource.
@@ -101,20 +107,29 @@ impl Engine {
         if !self.resources.contains_key(&key) {
             return Err(Rejected::Absent(key.0, key.1));
         }
-        self.put(key, resource);
+        if key.0 == Kind::TrafficSplit && self.is(Mutant::IgnoresUpdates) {
+            self.resources.insert(key, resource);
+        } else {
+            self.put(key, resource);
+        }
         Ok(())
     }
 
     /// Deletes a resource.
     pub fn delete(&mut self, kind: Kind, name: &Slug) -> Result<(), Rejected> {
         let key = (kind, name.clone());
-        if !self.resources.contains_key(&key) {
+        if self.resources.remove(&key).is_none() {
             return Err(Rejected::Absent(kind, name.clone()));
         }
-        if kind == Kind::TrafficTarget && self.mutant == Some(Mutant::KeepsDeletedGrants) {
+        let kept = match kind {
+            Kind::TrafficTarget => self.is(Mutant::KeepsDeletedGrants),
+            Kind::TrafficSplit => self.is(Mutant::KeepsDeletedSplits),
+            Kind::HttpRouteGroup | Kind::TcpRoute => false,
+        };
+        if kept {
             return Ok(());
         }
-        self.resources.remove(&key);
+        self.meant.remove(&key);
         if kind == Kind::HttpRouteGroup {
             self.routes.remove(name);
         }
@@ -129,28 +144,38 @@ impl Engine {
     /// Forgets every resource.
     pub fn clear(&mut self) {
         self.resources.clear();
+        self.meant.clear();
         self.routes.clear();
     }
 
     /// Whether a caller may send a request to a destination. A caller without an identity has no grant.
     pub fn allows(&self, caller: Option<&ServiceAccount>, destination: &ServiceAccount, request: &Request<'_>) -> bool {
         let targets = || {
-            self.resources.values().filter_map(|resource| match resource {
+            self.meant.values().filter_map(|resource| match resource {
                 Resource::TrafficTarget(target) if target.destination == *destination => Some(target),
                 _ => None,
             })
         };
-        if self.mutant == Some(Mutant::AllowsByDefault) && targets().next().is_none() {
+        if self.is(Mutant::AllowsByDefault) && targets().next().is_none() {
             return true;
         }
         let Some(caller) = caller else { return false };
-        let mut granting = targets().filter(|target| target.sources.contains(caller));
-        granting.any(|target| target.rules.iter().any(|rule| self.grants(rule, request)))
+        let is_source = |target: &&TrafficTarget| target.sources.iter().any(|source| self.is_same(source, caller));
+        let is_route = |target: &&TrafficTarget| {
+            self.is(Mutant::GrantsAnyRoute) || target.rules.iter().any(|rule| self.grants(rule, request))
+        };
+        match self.mutant {
+            Some(Mutant::OneTargetPerDestination) => {
+                targets().next_back().is_some_and(|target| is_source(&target) && is_route(&target))
+            }
+            Some(Mutant::OneOfEqualRoutes) => targets().find(is_route).is_some_and(|target| is_source(&target)),
+            _ => targets().any(|target| is_source(&target) && is_route(&target)),
+        }
     }
 
     /// Where a call to a Service goes.
     pub fn route(&self, service: &Service, request: &Request<'_>) -> Destination {
-        let splits = self.resources.values().filter_map(|resource| match resource {
+        let splits = self.meant.values().filter_map(|resource| match resource {
             Resource::TrafficSplit(split) if split.service == service.name => Some(split),
             _ => None,
         });
@@ -168,12 +193,33 @@ impl Engine {
     }
 
     fn put(&mut self, key: (Kind, Slug), resource: Resource) {
-        if let Resource::HttpRouteGroup(group) = &resource {
-            let full = self.mutant == Some(Mutant::MatchesWholePaths);
-            let routes = group.matches.iter().map(|matched| Route::compile(matched, full)).collect();
-            self.routes.insert(key.1.clone(), routes);
+        let stored = match self.mutant {
+            None => resource,
+            Some(mutant) => mutant.stored(resource),
+        };
+        let meant = match self.mutant {
+            None => Some(stored.clone()),
+            Some(mutant) => mutant.misread(stored.clone()),
+        };
+        if let Some(Resource::HttpRouteGroup(group)) = &meant {
+            self.routes.insert(key.1.clone(), group.matches.iter().map(Route::compile).collect());
         }
-        self.resources.insert(key, resource);
+        self.resources.insert(key.clone(), stored);
+        match meant {
+            Some(meant) => drop(self.meant.insert(key, meant)),
+            None => drop(self.meant.remove(&key)),
+        }
+    }
+
+    fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    /// Whether a source names the caller.
+    fn is_same(&self, source: &ServiceAccount, caller: &ServiceAccount) -> bool {
+        let is_account = source.service_account == caller.service_account;
+        let is_namespace = source.namespace == caller.namespace || self.is(Mutant::IgnoresNamespaces);
+        (is_account && is_namespace) || self.is(Mutant::GrantsAnySource)
     }
 
     fn grants(&self, rule: &Rule, request: &Request<'_>) -> bool {
@@ -181,7 +227,7 @@ impl Engine {
             return false;
         }
         let named = |route: &&Route| match &rule.matches {
-            None => self.mutant != Some(Mutant::OmittedMatchesGrantNothing),
+            None => true,
             Some(names) => names.contains(&route.name),
         };
         let mut routes = self.routes.get(&rule.name).into_iter().flatten().filter(named);
@@ -193,30 +239,26 @@ impl Engine {
         let belongs =
             |group: &Slug| self.routes.get(group).is_some_and(|routes| routes.iter().any(|r| r.holds(request)));
         let concerned = split.matches.as_ref().is_none_or(|groups| groups.iter().any(belongs));
-        let even = self.mutant == Some(Mutant::NonMatchSplitEvenly);
+        let even = self.is(Mutant::NonMatchSplitEvenly);
         if !concerned && !even {
             return None;
         }
-        let has_port =
-            |name: &Slug| self.services.iter().any(|service| service.name == *name && service.port == root.port);
+        let is_port = |service: &Service| service.port == root.port || self.is(Mutant::IgnoresPorts);
+        let has_port = |name: &Slug| self.services.iter().any(|service| service.name == *name && is_port(service));
         let part = split.backends.iter().filter(|backend| has_port(&backend.service));
         let mut backends: Vec<(Slug, u32)> = part.map(|backend| (backend.service.clone(), backend.weight)).collect();
-        if !concerned || self.mutant == Some(Mutant::IgnoresWeights) {
+        if !concerned {
             for (_, weight) in &mut backends {
                 *weight = 1;
             }
-        }
-        if self.mutant == Some(Mutant::WeightsFivePointsOff) {
-            five_points_off(&mut backends);
         }
         backends.iter().any(|(_, weight)| *weight > 0).then_some(backends)
     }
 }
 
 impl Route {
-    fn compile(matched: &smi_schemas::smi::HttpMatch, full: bool) -> Self {
-        let end = if full { "$" } else { "" };
-        let path = |text: &String| Expression::compile(&format!("^(?:{text}){end}"));
+    fn compile(matched: &HttpMatch) -> Self {
+        let path = |text: &String| Expression::compile(&format!("^(?:{text})"));
         let headers = matched.headers.iter().flatten();
         Self {
             name: matched.name.clone(),
@@ -237,19 +279,6 @@ impl Route {
         };
         path_holds && method_holds && self.headers.iter().all(header_holds)
     }
-}
-
-/// Takes a twentieth of the whole from the backend with the most and gives it to the last other one.
-fn five_points_off(backends: &mut [(Slug, u32)]) {
-    let sum: u32 = backends.iter().map(|(_, weight)| weight).sum();
-    let heaviest = (0..backends.len()).max_by_key(|index| backends[*index].1);
-    let other = (0..backends.len()).rev().find(|index| Some(*index) != heaviest && backends[*index].1 > 0);
-    let (Some(heaviest), Some(other)) = (heaviest, other) else { return };
-    for (_, weight) in backends.iter_mut() {
-        *weight *= 20;
-    }
-    backends[heaviest].1 -= sum;
-    backends[other].1 += sum;
 }
 
 impl Expression {

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use smi_agent::{Connection, Probe, ProbeError, Workload as AgentWorkload};
 use smi_schemas::names::Slug;
 use smi_schemas::report::Tally;
-use smi_schemas::smi::ServiceAccount;
+use smi_schemas::smi::{Namespace, ServiceAccount};
 use smi_schemas::suite::{Cell, Service, Shape, Via, Workload};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -170,6 +170,12 @@ impl Mesh {
 
     /// Decides about a call to a workload's own address. It comes from nobody in particular.
     fn admit(&self, to: &Workload, head: &Head) -> Decision {
+        if self.mutant == Some(Mutant::ClientSideOnly) {
+            return self
+                .endpoints
+                .get(&to.name)
+                .map_or(Decision::Answer(UNAVAILABLE), |to| Decision::Forward(to.server));
+        }
         self.deliver(None, to, head)
     }
 
@@ -185,22 +191,34 @@ impl Mesh {
         };
         let service = engine.service(picked.as_str());
         let Some(to) = service.and_then(|service| self.workload(service)) else { return Decision::Answer(UNAVAILABLE) };
-        let identity = identity(from.namespace, &from.service_account);
-        self.deliver((!from.outside).then_some(&identity), to, head)
+        self.deliver((!from.outside).then_some(from), to, head)
     }
 
-    fn deliver(&self, caller: Option<&ServiceAccount>, to: &Workload, head: &Head) -> Decision {
+    fn deliver(&self, caller: Option<&Workload>, to: &Workload, head: &Head) -> Decision {
         let Some(endpoint) = self.endpoints.get(&to.name) else { return Decision::Answer(UNAVAILABLE) };
         let (engine, request) = (self.engine(), request(head));
         let destination = identity(to.namespace, &to.service_account);
-        let allowed = if self.mutant == Some(Mutant::IdentityBySourceAddress) {
-            let neighbours = self.shape.workloads.iter().filter(|workload| !workload.outside);
-            let mut identities = neighbours.map(|workload| identity(workload.namespace, &workload.service_account));
-            identities.any(|neighbour| engine.allows(Some(&neighbour), &destination, &request))
-        } else {
-            engine.allows(caller, &destination, &request)
-        };
+        let callers = self.identities(caller);
+        let allowed = engine.allows(None, &destination, &request)
+            || callers.iter().any(|caller| engine.allows(Some(caller), &destination, &request));
         if to.outside || allowed { Decision::Forward(endpoint.server) } else { Decision::Answer(FORBIDDEN) }
+    }
+
+    /// Who a caller is: one, or nobody when it is none of the mesh's, but for mutants.
+    fn identities(&self, caller: Option<&Workload>) -> Vec<ServiceAccount> {
+        let of = |workload: &Workload| identity(workload.namespace, &workload.service_account);
+        let mut identities: Vec<ServiceAccount> = caller.map(of).into_iter().collect();
+        match self.mutant {
+            Some(Mutant::IdentityBySourceAddress) => {
+                identities = self.shape.workloads.iter().filter(|workload| !workload.outside).map(of).collect();
+            }
+            Some(Mutant::IdentityByLabel) => {
+                let labels = caller.iter().flat_map(|caller| &caller.labels).filter(|(key, _)| key.as_str() == "app");
+                identities.extend(labels.map(|(_, app)| identity(Namespace::Main, app)));
+            }
+            _ => {}
+        }
+        identities
     }
 
     /// One of the backends, in proportion to their weights.

@@ -1,30 +1,102 @@
-//! Mutants: the reference mesh with one named deviation, each modelled on what real meshes were seen or read to do.
+//! Mutants: the reference mesh with one named deviation, modelled on what real meshes were seen or read to do where there
+//! is such a one.
 //!
-//! They exist so that the suite can be tested: an assertion that no mutant fails sees nothing.
+//! They exist so that the suite can be tested: an assertion that no mutant fails sees nothing. Most of them only misread
+//! resources, which is what [`Mutant::misread`] does; the rest decide or write otherwise, and the engine asks for them by
+//! name.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One deviation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mutant {
-    /// A destination that no target names is open to everyone. Several meshes are permissive until told otherwise.
-    AllowsByDefault,
-    /// A deleted target goes on granting, like a proxy that misses the deletion.
-    KeepsDeletedGrants,
-    /// A path must match to its end, as with Open Service Mesh.
-    MatchesWholePaths,
-    /// A rule without matches grants nothing, as with Open Service Mesh and FSM.
-    OmittedMatchesGrantNothing,
-    /// Backends of any weight share evenly.
-    IgnoresWeights,
-    /// Five of a hundred requests go to another backend than the weights say.
-    WeightsFivePointsOff,
-    /// A caller is whoever lives at its address, as with Traefik Mesh; behind one address that is everyone.
-    IdentityBySourceAddress,
-    /// Requests that a split's matches do not concern are divided evenly among its backends, as with FSM.
-    NonMatchSplitEvenly,
+use smi_schemas::smi::{HttpMatch, Kind, Method, Resource, TrafficSplit};
+
+macro_rules! mutants {
+    ($($variant:ident $name:literal $deviation:literal $model:literal)+) => {
+        /// One deviation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutant {
+            $(
+                #[doc = $deviation]
+                $variant,
+            )+
+        }
+
+        impl Mutant {
+            /// Every mutant.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What it does, in one sentence.
+            pub fn deviation(self) -> &'static str {
+                match self { $(Self::$variant => $deviation),+ }
+            }
+
+            /// What it is modelled on; empty where it is only a mistake that could be made.
+            pub fn model(self) -> &'static str {
+                match self { $(Self::$variant => $model),+ }
+            }
+        }
+    };
 }
+
+mutants! {
+    // Presence.
+    NoTrafficTarget "no-traffictarget" "Discovery does not list TrafficTarget." ""
+    NoHttpRouteGroup "no-httproutegroup" "Discovery does not list HTTPRouteGroup." ""
+    NoTcpRoute "no-tcproute" "Discovery does not list TCPRoute." ""
+    NoTrafficSplit "no-trafficsplit" "Discovery does not list TrafficSplit." ""
+    PrunesRuleMatches "prunes-rule-matches" "A TrafficTarget is stored without the matches of its rules." ""
+    PrunesHeaders "prunes-headers" "An HTTPRouteGroup is stored without headers." "CRDs with headers of the other form, list or map"
+    PrunesSplitMatches "prunes-split-matches" "A TrafficSplit is stored without its matches." "CRDs of split v1alpha2"
+
+    // Access.
+    AllowsByDefault "allows-by-default" "A destination that no target names is open to everyone." "Meshes that are permissive until told otherwise"
+    GrantsNothing "grants-nothing" "Targets grant nothing." "A controller that misses objects"
+    GrantsAnySource "grants-any-source" "A target grants its routes to every caller of the mesh." ""
+    GrantsAnyRoute "grants-any-route" "A target grants its sources every route." "Traefik Mesh, as its code reads, for a target without HTTP rules"
+    FirstSourceOnly "first-source-only" "Of several sources only the first is granted." ""
+    OneTargetPerDestination "one-target-per-destination" "Of several targets for a destination only the last by name counts." ""
+    OneOfEqualRoutes "one-of-equal-routes" "Of several targets that grant a request, only the first by name looks at its caller." "Traefik Mesh 1.4.8, as observed"
+    KeepsDeletedGrants "keeps-deleted-grants" "A deleted target goes on granting." "A proxy that misses a deletion"
+    GrantsWholeGroups "grants-whole-groups" "A rule grants every match of its group, whichever it names." ""
+    OmittedMatchesGrantNothing "omitted-matches-grant-nothing" "A rule without matches grants nothing." "Open Service Mesh, FSM"
+    IdentityByLabel "identity-by-label" "A caller is also what its label app says." "Meshes whose identities are Services or Deployments"
+    IgnoresNamespaces "ignores-namespaces" "A ServiceAccount is the same in every namespace." "Meshes without cross-namespace identities"
+    IdentityBySourceAddress "identity-by-source-address" "A caller is whoever lives at its address; behind one address that is everyone." "Traefik Mesh, behind a shared address"
+    ClientSideOnly "client-side-only" "Only the caller's side enforces; a call to a workload's own address passes." "Traefik Mesh"
+
+    // Specs.
+    IgnoresLastSegment "ignores-last-segment" "A path without special characters matches its neighbours too." ""
+    FirstAlternativeOnly "first-alternative-only" "Of alternatives in a path only the first is read." ""
+    UnanchoredPaths "unanchored-paths" "A path may match anywhere." ""
+    MatchesWholePaths "matches-whole-paths" "A path must match to its end." "Open Service Mesh"
+    DotStarIsLiteral "dot-star-is-literal" "The path .* is taken literally." ""
+    IgnoresMethods "ignores-methods" "Methods do not count." ""
+    StarOmitsPatch "star-omits-patch" "The method * does not cover PATCH." "Proxies with a list of known methods"
+    PathOrMethod "path-or-method" "A path or a method is enough where both are named." ""
+    FirstMatchOnly "first-match-only" "Of several matches of a group only the first is read." ""
+
+    // Split.
+    SplitsNothing "splits-nothing" "Splits are not applied." "A controller that misses objects"
+    FirstBackendOnly "first-backend-only" "The first backend receives everything." ""
+    IgnoresSingleBackends "ignores-single-backends" "A split with one backend is not applied." ""
+    IgnoresWeights "ignores-weights" "Backends of any weight share evenly." ""
+    WeightsFivePointsOff "weights-five-points-off" "Five of a hundred requests go to another backend than the weights say." ""
+    WeightsAreCapped "weights-are-capped" "A weight above 100 counts as 100." "Meshes whose own weights are percentages"
+    IgnoresUpdates "ignores-updates" "A split that is changed stays as it was." ""
+    KeepsDeletedSplits "keeps-deleted-splits" "A deleted split goes on dividing." "A proxy that misses a deletion"
+    IgnoresPorts "ignores-ports" "A backend takes part whatever its port." ""
+    IgnoresSplitMatches "ignores-split-matches" "A split with matches divides every request." "Meshes that read split v1alpha2 only"
+    IgnoresMatchedSplits "ignores-matched-splits" "A split with matches is not applied." ""
+    NonMatchSplitEvenly "non-match-split-evenly" "Requests that a split's matches do not concern are divided evenly among its backends." "FSM"
+}
+
+/// Characters that make a path more than a text.
+const SPECIAL: [char; 14] = ['.', '*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '^', '$', '\\'];
 
 /// The text is no mutant's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,38 +104,129 @@ pub enum Mutant {
 pub struct ParseMutantError;
 
 impl Mutant {
-    /// Every mutant.
-    pub const ALL: [Self; 8] = [
-        Self::AllowsByDefault,
-        Self::KeepsDeletedGrants,
-        Self::MatchesWholePaths,
-        Self::OmittedMatchesGrantNothing,
-        Self::IgnoresWeights,
-        Self::WeightsFivePointsOff,
-        Self::IdentityBySourceAddress,
-        Self::NonMatchSplitEvenly,
-    ];
-
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
+    /// The kind that discovery does not list.
+    pub fn omits(self) -> Option<Kind> {
         match self {
-            Self::AllowsByDefault => "allows-by-default",
-            Self::KeepsDeletedGrants => "keeps-deleted-grants",
-            Self::MatchesWholePaths => "matches-whole-paths",
-            Self::OmittedMatchesGrantNothing => "omitted-matches-grant-nothing",
-            Self::IgnoresWeights => "ignores-weights",
-            Self::WeightsFivePointsOff => "weights-five-points-off",
-            Self::IdentityBySourceAddress => "identity-by-source-address",
-            Self::NonMatchSplitEvenly => "non-match-split-evenly",
+            Self::NoTrafficTarget => Some(Kind::TrafficTarget),
+            Self::NoHttpRouteGroup => Some(Kind::HttpRouteGroup),
+            Self::NoTcpRoute => Some(Kind::TcpRoute),
+            Self::NoTrafficSplit => Some(Kind::TrafficSplit),
+            _ => None,
         }
     }
+
+    /// What is stored of a resource.
+    pub(crate) fn stored(self, mut resource: Resource) -> Resource {
+        match (self, &mut resource) {
+            (Self::PrunesRuleMatches, Resource::TrafficTarget(target)) => {
+                target.rules.iter_mut().for_each(|rule| rule.matches = None);
+            }
+            (Self::PrunesHeaders, Resource::HttpRouteGroup(group)) => {
+                group.matches.iter_mut().for_each(|matched| matched.headers = None);
+            }
+            (Self::PrunesSplitMatches, Resource::TrafficSplit(split)) => split.matches = None,
+            _ => {}
+        }
+        resource
+    }
+
+    /// What the mesh takes a resource for; nothing when it passes over it.
+    pub(crate) fn misread(self, mut resource: Resource) -> Option<Resource> {
+        match (self, &mut resource) {
+            (Self::GrantsNothing, Resource::TrafficTarget(_)) => return None,
+            (Self::FirstSourceOnly, Resource::TrafficTarget(target)) => target.sources.truncate(1),
+            (Self::GrantsWholeGroups, Resource::TrafficTarget(target)) => {
+                target.rules.iter_mut().for_each(|rule| rule.matches = None);
+            }
+            (Self::OmittedMatchesGrantNothing, Resource::TrafficTarget(target)) => {
+                target.rules.retain(|rule| rule.matches.is_some());
+            }
+            (Self::FirstMatchOnly, Resource::HttpRouteGroup(group)) => group.matches.truncate(1),
+            (Self::PathOrMethod, Resource::HttpRouteGroup(group)) => {
+                group.matches = group.matches.iter().flat_map(either).collect();
+            }
+            (_, Resource::HttpRouteGroup(group)) => {
+                group.matches.iter_mut().for_each(|matched| self.misread_match(matched));
+            }
+            (_, Resource::TrafficSplit(split)) if !self.applies(split) => return None,
+            (Self::FirstBackendOnly, Resource::TrafficSplit(split)) => {
+                split.backends.truncate(1);
+                split.backends.iter_mut().for_each(|backend| backend.weight = 1);
+            }
+            (Self::IgnoresWeights, Resource::TrafficSplit(split)) => {
+                split.backends.iter_mut().for_each(|backend| backend.weight = 1);
+            }
+            (Self::WeightsAreCapped, Resource::TrafficSplit(split)) => {
+                split.backends.iter_mut().for_each(|backend| backend.weight = backend.weight.min(100));
+            }
+            (Self::WeightsFivePointsOff, Resource::TrafficSplit(split)) => five_points_off(split),
+            (Self::IgnoresSplitMatches, Resource::TrafficSplit(split)) => split.matches = None,
+            _ => {}
+        }
+        Some(resource)
+    }
+
+    fn misread_match(self, matched: &mut HttpMatch) {
+        match (self, &mut matched.path_regex, &mut matched.methods) {
+            (Self::IgnoresMethods, _, methods) => *methods = None,
+            (Self::StarOmitsPatch, _, Some(methods)) if methods.contains(&Method::Any) => {
+                use Method::{Delete, Get, Head, Options, Post, Put};
+                *methods = vec![Get, Head, Put, Post, Delete, Options];
+            }
+            (Self::IgnoresLastSegment, Some(path), _) if !path.contains(SPECIAL) => {
+                let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+                *path = format!("{parent}/[^/]*");
+            }
+            (Self::FirstAlternativeOnly, Some(path), _) => {
+                while let Some((before, rest)) = path.split_once('|') {
+                    *path = format!("{before}{}", rest.find(')').map_or("", |end| &rest[end..]));
+                }
+            }
+            (Self::UnanchoredPaths, Some(path), _) => *path = format!(".*{path}"),
+            (Self::MatchesWholePaths, Some(path), _) => *path = format!("(?:{path})$"),
+            (Self::DotStarIsLiteral, Some(path), _) if path == ".*" => *path = regex::escape(path),
+            _ => {}
+        }
+    }
+
+    fn applies(self, split: &TrafficSplit) -> bool {
+        match self {
+            Self::SplitsNothing => false,
+            Self::IgnoresSingleBackends => split.backends.len() != 1,
+            Self::IgnoresMatchedSplits => split.matches.is_none(),
+            _ => true,
+        }
+    }
+}
+
+/// A match that names a path and a method, as two that name one each.
+fn either(matched: &HttpMatch) -> Vec<HttpMatch> {
+    let particular = matched.methods.as_ref().is_some_and(|methods| !methods.contains(&Method::Any));
+    if matched.path_regex.is_none() || !particular {
+        return vec![matched.clone()];
+    }
+    vec![HttpMatch { path_regex: None, ..matched.clone() }, HttpMatch { methods: None, ..matched.clone() }]
+}
+
+/// Takes a twentieth of the whole from the backend with the most and gives it to the last other one.
+fn five_points_off(split: &mut TrafficSplit) {
+    let backends = &mut split.backends;
+    let sum: u32 = backends.iter().map(|backend| backend.weight).sum();
+    let heaviest = (0..backends.len()).max_by_key(|index| backends[*index].weight);
+    let other = (0..backends.len()).rev().find(|index| Some(*index) != heaviest && backends[*index].weight > 0);
+    let (Some(heaviest), Some(other)) = (heaviest, other) else { return };
+    for backend in backends.iter_mut() {
+        backend.weight *= 20;
+    }
+    backends[heaviest].weight -= sum;
+    backends[other].weight += sum;
 }
 
 impl FromStr for Mutant {
     type Err = ParseMutantError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|mutant| mutant.as_str() == text).ok_or(ParseMutantError)
+        Self::ALL.iter().find(|mutant| mutant.as_str() == text).copied().ok_or(ParseMutantError)
     }
 }
 

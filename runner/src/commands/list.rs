@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use smi_schemas::codes::Exit;
-use smi_schemas::suite::{BUILTIN, Level, Suite};
+use smi_schemas::suite::{BUILTIN, Suite};
 
 use super::CommandError;
 use crate::args::{List, Output};
@@ -17,11 +17,7 @@ pub(crate) fn list(arguments: &List) -> Result<Exit, CommandError> {
         Output::Text => {
             writeln!(out, "suite {}, {digest}\n", suite.version)?;
             for assertion in &suite.assertions {
-                let level = match assertion.level {
-                    Level::Core => "core",
-                    Level::Extended => "extended",
-                    Level::Informative => "informative",
-                };
+                let level = assertion.level.as_str();
                 writeln!(out, "{:<36}  {level:<11}  {}", assertion.id, assertion.title)?;
             }
         }

@@ -3,10 +3,9 @@
 use std::io::{self, Write};
 
 use smi_runner::kubernetes::dialect::{self, HeaderForm, Namespaces};
-use smi_runner::output::{call, expectation};
+use smi_runner::output::{call, deed, expectation};
 use smi_runner::plan::Plan;
 use smi_schemas::codes::Exit;
-use smi_schemas::smi::ServiceAccount;
 use smi_schemas::suite::{Action, Assertion, Cell};
 
 use super::{CommandError, planned};
@@ -39,20 +38,7 @@ fn print(out: &mut impl Write, plan: &Plan, assertion: &Assertion) -> io::Result
 }
 
 fn print_action(out: &mut impl Write, plan: &Plan, action: &Action) -> io::Result<()> {
-    let word = match action {
-        Action::Apply(_) => "create".to_owned(),
-        Action::ApplyOrRefuse(_) => "create, or be refused".to_owned(),
-        Action::Update(_) => "replace".to_owned(),
-        Action::RoundTrip(_) => "create, read back, delete".to_owned(),
-        Action::Delete(reference) => format!("delete {} {}", reference.kind, reference.name),
-        Action::Discover(kind) => format!("ask which versions of {kind} are served"),
-        Action::Open(open) => {
-            let names = |accounts: &[ServiceAccount]| {
-                accounts.iter().map(|account| account.service_account.as_str()).collect::<Vec<_>>().join(", ")
-            };
-            format!("let {} reach {} by whatever the mesh needs", names(&open.from), open.to.service_account)
-        }
-    };
+    let word = deed(action);
     let namespaces = Namespaces { main: "main".to_owned(), other: "other".to_owned() };
     let object = action
         .resource()

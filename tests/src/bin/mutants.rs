@@ -24,7 +24,7 @@ struct Arguments {
 async fn main() -> ExitCode {
     let chosen = Arguments::parse().mutant;
     let mutants: Vec<Mutant> =
-        Mutant::ALL.into_iter().filter(|mutant| chosen.is_none_or(|one| one == *mutant)).collect();
+        Mutant::ALL.iter().copied().filter(|mutant| chosen.is_none_or(|one| one == *mutant)).collect();
     let mut killed = 0;
     for mutant in &mutants {
         let results = run(Some(*mutant)).await;
