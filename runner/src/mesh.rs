@@ -1,35 +1,4 @@
-//! Mesh profiles: what a runner must know of a mesh, as data.
-//!
-//! A profile is a YAML file. It says where the mesh's own pods are, so that they can be named by digest; how workloads
-//! are put under it; by which name a workload calls another through it; and how its enforcing mode is read back. It
-//! says nothing about what the mesh supports: that is found out. Its digest is that of its bytes, and is signed.
-//!
-//! | Field | Meaning |
-//! |---|---|
-//! | `slug`, `name` | the mesh in the programme, and as people write it |
-//! | `components` | its pods by label, in any namespace; the image of `container`, or else of the first one, is what is tested. The tag of the first component's image is the mesh's version. Only mesh `none` has none |
-//! | `enrol.namespace`, `enrol.pod`, `enrol.service` | labels and annotations that put a lane's objects under the mesh |
-//! | `enrol.outside` | the same for pods that must stay out of it |
-//! | `address` | what a workload in the mesh calls, from `{service}` and `{namespace}` |
-//! | `enforcing` | the component that has `argument` among its arguments when the mesh denies, and the command with which a person switches that on. Absent: it cannot be read back |
-//!
-//! ```
-//! use smi_runner::mesh::Profile;
-//!
-//! let (profile, digest) = Profile::read(br#"
-//! slug: example-mesh
-//! name: Example Mesh
-//! components:
-//!   - {name: controller, labels: {app: example-mesh}}
-//! enrol:
-//!   namespace: {labels: {example.com/mesh: "on"}}
-//!   outside: {annotations: {example.com/inject: "false"}}
-//! address: "{service}.{namespace}.svc"
-//! enforcing: {component: controller, argument: --deny, enable: example-mesh config deny=true}
-//! "#).unwrap();
-//! assert_eq!(profile.address("web", "shop"), "web.shop.svc");
-//! assert_ne!(digest, Profile::builtin("traefik-mesh").unwrap().1);
-//! ```
+#![doc = include_str!("../meshes/README.md")]
 
 use std::collections::BTreeMap;
 
@@ -209,6 +178,15 @@ mod tests {
         let slugs: Vec<String> = Profile::all().iter().map(|(profile, _)| profile.slug.to_string()).collect();
         assert_eq!(slugs, ["none", "traefik-mesh"]);
         assert_eq!(slugs.len(), BUILTIN.len());
+    }
+
+    #[test]
+    fn the_example_is_a_profile() {
+        let page = include_str!("../meshes/README.md");
+        let example = page.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+        let (profile, digest) = Profile::read(example.as_bytes()).unwrap();
+        assert_eq!(profile.address("web", "shop"), "web.shop.svc");
+        assert_eq!(digest, Digest::of(example.as_bytes()));
     }
 
     #[test]
