@@ -9,6 +9,7 @@ use smi_schemas::codes::Exit;
 use smi_schemas::names::{Glob, RunId, Slug};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::Purpose;
+use smi_schemas::suite::MAX_LIMIT_MS;
 
 #[derive(Parser)]
 #[command(name = "smi-runner", version, about = "Runs the SMI conformance suite and signs what it observes", after_help = exits())]
@@ -75,7 +76,7 @@ pub(crate) struct Run {
     #[arg(long, value_parser = purpose, default_value = "trial", value_name = "official|trial")]
     pub(crate) purpose: Purpose,
     /// Give the mesh this many milliseconds instead of the suite's limit; such a run is not published
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT_MS))]
     pub(crate) limit_ms: Option<u64>,
     /// Write a JUnit report here
     #[arg(long, value_name = "FILE")]
@@ -140,7 +141,7 @@ pub(crate) struct Submit {
 Example:
   smi-runner cleanup --run 000102030405060708090a0b0c0d0e0f")]
 pub(crate) struct Cleanup {
-    /// The run's id, which it prints first
+    /// The run's id, from the line `run` that it prints before anything else is done
     #[arg(long, value_name = "ID")]
     pub(crate) run: RunId,
     #[command(flatten)]

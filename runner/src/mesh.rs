@@ -93,14 +93,24 @@ pub enum ProfileError {
     /// Not the YAML of a profile.
     #[error("{0}")]
     Yaml(#[from] serde_yaml_ng::Error),
+    /// No text at all.
+    #[error("the file is not text")]
+    NoText,
+    /// Nothing in it.
+    #[error("the file is empty")]
+    Empty,
     /// Too long.
     #[error("more than {MAX_PROFILE_BYTES} bytes")]
     TooLong,
     /// An address in which a part is missing.
-    #[error("address {0:?} must be made of {{service}}, {{namespace}}, letters, digits, dots and hyphens")]
+    #[error(
+        "address {0:?} must hold {{service}} and {{namespace}} once each, and else letters, digits, dots and hyphens"
+    )]
     Address(String),
     /// A mesh that consists of nothing, or no mesh that consists of something.
-    #[error("a mesh has components, and only {NO_MESH} has none")]
+    #[error(
+        "components: a mesh needs them, such as [{{name: controller, labels: {{app: …}}}}], and only {NO_MESH} has none"
+    )]
     Components,
     /// A name that is not a mesh's.
     #[error("{0} is the reference mesh in the runner's own process")]
@@ -119,7 +129,11 @@ impl Profile {
         if bytes.len() > MAX_PROFILE_BYTES {
             return Err(ProfileError::TooLong);
         }
-        let profile: Self = serde_yaml_ng::from_slice(bytes)?;
+        let text = str::from_utf8(bytes).map_err(|_| ProfileError::NoText)?;
+        if text.trim().is_empty() {
+            return Err(ProfileError::Empty);
+        }
+        let profile: Self = serde_yaml_ng::from_str(text)?;
         profile.check()?;
         Ok((profile, Digest::of(bytes)))
     }
@@ -194,12 +208,12 @@ mod tests {
         let read = |text: &str| Profile::read(text.as_bytes()).unwrap_err().to_string();
         let sound = "slug: none\nname: A\naddress: '{service}.{namespace}.svc'\n";
         Profile::read(sound.as_bytes()).unwrap();
-        assert!(read(&sound.replace("none", "acme")).contains("has components"));
+        assert!(read(&sound.replace("none", "acme")).contains("needs them"));
         assert!(read(&sound.replace("none", "sandbox")).contains("own process"));
         let mesh = sound.replace("none", "acme");
         for address in ["{service}.svc", "{namespace}.svc", "{service}.{namespace}.{zone}", "{service}.{namespace}/"] {
             let text = sound.replace("{service}.{namespace}.svc", address);
-            assert!(read(&text).contains("must be made of"), "{address}");
+            assert!(read(&text).contains("must hold"), "{address}");
         }
         assert!(read(&format!("{sound}colour: red\n")).contains("colour"));
         let component = |labels: &str| format!("{mesh}components: [{{name: a, labels: {labels}}}]\n");

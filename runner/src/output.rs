@@ -57,7 +57,7 @@ pub fn facts(out: &mut (impl Write + ?Sized), plan: &Plan, facts: &Facts, begun:
     let reasons = unpublishable(plan, facts, begun.purpose);
     if !reasons.is_empty() {
         writeln!(out)?;
-        writeln!(out, "{OPEN}A publisher will not take this result:{OPEN:#}")?;
+        writeln!(out, "{OPEN}An official publisher will not take this result:{OPEN:#}")?;
     }
     for code in reasons {
         writeln!(out, "  {code:<16}  {}", code.sentence())?;

@@ -86,6 +86,21 @@ fn a_second_run_overwrites_nothing_and_says_so_before_it_begins() {
 }
 
 #[test]
+fn a_junit_report_takes_no_other_files_place() {
+    let bench = Bench::new();
+    bench.key(0o600);
+    let key = fs::read(bench.path("key.pem")).unwrap();
+    for junit in ["key.pem", "result.json"] {
+        let output = bench.run(&["run", "--key", "key.pem", "--junit", junit]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("error[file-exists]") && output.stdout.is_empty(), "{junit}");
+    }
+    assert_eq!(fs::read(bench.path("key.pem")).unwrap(), key);
+    let output = bench.run(&["run", "--junit", "absent/junit.xml"]);
+    assert!(stderr(&output).contains("error[file-unwritable]") && output.stdout.is_empty(), "before the run");
+}
+
+#[test]
 fn a_part_of_the_suite_is_signed_and_never_published() {
     let bench = Bench::new();
     let key = bench.key(0o600);

@@ -13,7 +13,7 @@
 //! | compliance | |
 //! |---|---|
 //! | `non-compliant` | something scored failed |
-//! | `compliant` | at least one core behaviour passed and nothing scored failed |
+//! | `compliant` | at least one core behaviour passed, and nothing scored failed or was skipped |
 //! | `undecided` | neither |
 
 use smi_schemas::feed::{ApiSummary, Capability, Compliance};
@@ -68,7 +68,7 @@ fn summary(api: Api, version: Option<ApiVersion>, scored: &[(bool, Status)]) -> 
     };
     let compliance = if failed > 0 {
         Compliance::NonCompliant
-    } else if behaves {
+    } else if behaves && !scored.iter().any(|(_, status)| *status == Status::Skipped) {
         Compliance::Compliant
     } else {
         Compliance::Undecided
@@ -100,7 +100,7 @@ mod tests {
         const CORE: bool = true;
         const OTHER: bool = false;
         type Case = (&'static [(bool, Status)], Capability, Compliance);
-        let cases: [Case; 13] = [
+        let cases: [Case; 15] = [
             (&[(CORE, Pass), (OTHER, Pass)], Capability::Full, Compliance::Compliant),
             (&[(CORE, Pass), (CORE, Fail)], Capability::Partial, Compliance::NonCompliant),
             (&[(CORE, Pass), (OTHER, Fail)], Capability::Partial, Compliance::NonCompliant),
@@ -111,6 +111,8 @@ mod tests {
             (&[(CORE, Fail), (OTHER, Pass)], Capability::None, Compliance::NonCompliant),
             (&[(CORE, Fail), (OTHER, Error)], Capability::None, Compliance::NonCompliant),
             (&[(CORE, Inconclusive), (OTHER, Pass)], Capability::Unknown, Compliance::Undecided),
+            (&[(CORE, Pass), (CORE, Skipped)], Capability::Unknown, Compliance::Undecided),
+            (&[(CORE, Fail), (CORE, Skipped)], Capability::Unknown, Compliance::NonCompliant),
             (&[(CORE, Skipped), (OTHER, Pass)], Capability::Unknown, Compliance::Undecided),
             (&[(OTHER, Pass)], Capability::None, Compliance::Undecided),
             (&[], Capability::Unknown, Compliance::Undecided),

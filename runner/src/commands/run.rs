@@ -1,5 +1,6 @@
 //! `run`: executes the suite, prints what happens, and writes the bundle.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,12 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     let plan = planned(&arguments.choice, arguments.limit_ms, &dialect::all_spoken())?;
     let profile = profile(arguments)?;
     let signing = signing(arguments)?;
+    if let Some(junit) = &arguments.junit {
+        free(junit)?;
+        if signing.as_ref().is_some_and(|(_, out)| out == junit) {
+            return Err(CommandError::OutExists(junit.clone()));
+        }
+    }
     let begun = begin(arguments)?;
     let text = arguments.output == Output::Text;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -67,15 +74,19 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     let statement = statement(&begun, &plan, &facts, &executed, now()?);
     let apis = summarize(&plan.suite, &statement.predicate);
     let bundle = signing.map(|(key, out)| sign(&key, &out, &statement).map(|payload| (out, payload))).transpose()?;
-    if let Some(path) = &arguments.junit {
-        let report = output::junit(&plan.suite, &statement.predicate).to_string().map_err(io::Error::other)?;
-        std::fs::write(path, report).map_err(|cause| CommandError::Junit { path: path.clone(), cause })?;
-    }
     let exit = exit(&plan, &executed, stopped_by, left);
     let (path, payload) =
         bundle.as_ref().map_or((None, None), |(path, payload)| (Some(path.as_path()), Some(*payload)));
     let printed = Printed { exit: exit.number(), payload, bundle: path, apis: &apis, statement: &statement };
-    heard(if text { print_text(&printed, &plan, exit) } else { print_json(&printed) })?;
+    heard(if text { print_text(&printed, &plan) } else { print_json(&printed) })?;
+    if let Some(path) = &arguments.junit {
+        let report = output::junit(&plan.suite, &statement.predicate).to_string().map_err(io::Error::other)?;
+        let written = File::create_new(path).and_then(|mut file| file.write_all(report.as_bytes()));
+        written.map_err(|cause| CommandError::Junit { path: path.clone(), cause })?;
+    }
+    if text {
+        heard(writeln!(anstream::stdout().lock(), "\nexit {}: {}", exit.number(), exit.words()))?;
+    }
     Ok(exit)
 }
 
@@ -100,9 +111,15 @@ fn mesh_options(arguments: &Run) -> Result<(), CommandError> {
     let ClusterOptions { kubeconfig, context } = &arguments.cluster;
     let others = kubeconfig.is_some() || context.is_some() || arguments.agent_image.is_some();
     match arguments.target {
-        TargetKind::Kubernetes if !mesh => Err(CommandError::MeshOption("--target kubernetes")),
-        TargetKind::Sandbox if mesh => Err(CommandError::MeshOption("--mesh or --profile")),
-        TargetKind::Sandbox if others => Err(CommandError::MeshOption("--kubeconfig, --context or --agent-image")),
+        TargetKind::Kubernetes if !mesh => {
+            Err(CommandError::MeshOption("--target kubernetes was given, and neither --mesh nor --profile"))
+        }
+        TargetKind::Sandbox if mesh => {
+            Err(CommandError::MeshOption("--mesh or --profile was given, but the target is the sandbox"))
+        }
+        TargetKind::Sandbox if others => Err(CommandError::MeshOption(
+            "--kubeconfig, --context or --agent-image was given, but the target is the sandbox",
+        )),
         TargetKind::Kubernetes | TargetKind::Sandbox => Ok(()),
     }
 }
@@ -117,7 +134,7 @@ fn profile(arguments: &Run) -> Result<Option<(Profile, Digest)>, CommandError> {
     arguments.mesh.as_ref().map(builtin).transpose()
 }
 
-fn print_text(printed: &Printed<'_>, plan: &Plan, exit: Exit) -> io::Result<()> {
+fn print_text(printed: &Printed<'_>, plan: &Plan) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     output::summary(&mut out, printed.apis, &printed.statement.predicate.assertions)?;
     if let (Some(path), Some(payload)) = (printed.bundle, printed.payload) {
@@ -128,7 +145,7 @@ fn print_text(printed: &Printed<'_>, plan: &Plan, exit: Exit) -> io::Result<()> 
         let draft = if plan.suite.is_draft() { " --allow-draft" } else { "" };
         writeln!(out, "verify    smi-verifier verify {shown} --keyring KEYRING{sandbox}{draft}")?;
     }
-    writeln!(out, "\nexit {}: {}", exit.number(), exit.words())
+    Ok(())
 }
 
 fn print_json(printed: &Printed<'_>) -> io::Result<()> {
@@ -146,15 +163,21 @@ fn signing(arguments: &Run) -> Result<Option<(SigningKey, PathBuf)>, CommandErro
         };
     };
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_OUT));
-    if exists(&out) {
-        return Err(CommandError::OutExists(out));
-    }
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_some_and(|folder| !folder.is_dir()) {
-        return Err(CommandError::OutFolder(out));
-    }
+    free(&out)?;
     let source = Source::new(arguments.passphrase_file.clone(), std::env::var_os(VARIABLE), io::stdin().is_terminal());
     Ok(Some((KeyFile::read(key)?.into_private(&source)?, out)))
+}
+
+/// A file can be written there, as far as can be known before a run.
+fn free(path: &Path) -> Result<(), CommandError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if exists(path) {
+        Err(CommandError::OutExists(path.to_owned()))
+    } else if folder.is_some_and(|folder| !folder.is_dir()) {
+        Err(CommandError::OutFolder(path.to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 fn begin(arguments: &Run) -> Result<Begun, CommandError> {

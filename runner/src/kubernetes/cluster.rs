@@ -268,7 +268,12 @@ async fn config(options: &Options) -> Result<Config, ClusterError> {
     };
     let mut merged: Option<Kubeconfig> = None;
     for file in &files {
-        let read = Kubeconfig::read_from(file).map_err(invalid)?;
+        let read = Kubeconfig::read_from(file).map_err(|error| {
+            // A parser's message may have a drawing of the place below its first line.
+            let said = said(&error);
+            let first = said.lines().next().unwrap_or_default();
+            ClusterError::Kubeconfig(format!("{}: {first}", file.display()))
+        })?;
         merged = Some(match merged {
             None => read,
             Some(first) => first.merge(read).map_err(invalid)?,
@@ -277,7 +282,8 @@ async fn config(options: &Options) -> Result<Config, ClusterError> {
     let nothing = |and: &str| ClusterError::Kubeconfig(format!("there is no kubeconfig{and}"));
     match merged {
         Some(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &chosen).await.map_err(invalid),
-        None if options.context.is_some() || listed.is_some() => Err(nothing("")),
+        None if listed.is_some() => Err(nothing(": KUBECONFIG names no file that exists")),
+        None if options.context.is_some() => Err(nothing(" that could have the context")),
         None => Config::incluster().map_err(|_| nothing(", and this is no pod of a cluster")),
     }
 }

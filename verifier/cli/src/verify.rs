@@ -64,7 +64,11 @@ pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
     let bytes = read(&arguments.bundle, MAX_BUNDLE_BYTES)?;
     let result = smi_verifier::verify(&bytes, &policy, now()?);
     let verdict = Verdict::new(&result, trusted, &arguments.require);
-    print(&verdict, arguments.output).map_err(VerifyError::Output)?;
+    match print(&verdict, arguments.output) {
+        // A reader that went away has read enough; the exit code still says what the verdict is.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed.map_err(VerifyError::Output)?,
+    }
     Ok(match &result {
         Err(_) => Exit::Refused,
         Ok(_) if verdict.requirements.iter().any(|requirement| !requirement.met) => Exit::Unmet,

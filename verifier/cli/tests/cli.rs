@@ -84,6 +84,17 @@ fn json_says_what_text_says() {
 }
 
 #[test]
+fn a_reader_that_goes_away_changes_no_verdict() {
+    for (name, exit) in [("sound.json", 0), ("bundles/status-does-not-follow.json", 8)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
+        command.arg("verify").arg(vectors(name)).arg("--keyring").arg(vectors("keyring.json"));
+        let mut child = command.arg("--suite").arg(vectors("suite.json")).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(exit), "{name}");
+    }
+}
+
+#[test]
 fn requirements_decide_the_exit_and_nothing_else() {
     let output = verify(vectors("sound.json"), &["--require", "split=full", "--require", "access=compliant"]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
