@@ -78,14 +78,15 @@ pub(crate) fn serve(arguments: &Serve) -> Result<Exit, CommandError> {
         publication: true,
         max_age_seconds: None,
     };
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&arguments.data, Mark { demonstration })?);
-    let feed = Feed::open(Arc::clone(&store))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Caught before anybody is told that there is something to stop.
         let stop = signalled()?;
         let address = arguments.listen;
         let listener = TcpListener::bind(address).await.map_err(|cause| CommandError::Listen { address, cause })?;
+        // Not before the address is known to be free: what a store is for is fixed when it is created.
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(&arguments.data, Mark { demonstration })?);
+        let feed = Feed::open(Arc::clone(&store))?;
         let mut err = anstream::stderr().lock();
         writeln!(err, "keyring   version {version}, {digest}")?;
         writeln!(

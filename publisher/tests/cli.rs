@@ -113,8 +113,10 @@ fn what_stands_in_the_way_is_named_with_a_remedy() {
     drop(running);
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (exit, said) = bench.fail(&["--listen", &taken.local_addr().unwrap().to_string()]);
+    let unused = Bench::new();
+    let (exit, said) = unused.fail(&["--listen", &taken.local_addr().unwrap().to_string()]);
     assert_eq!((exit, said.contains("error[address-taken]")), (Some(6), true), "{said}");
+    assert!(!unused.0.path().join("data").exists(), "no store was created, of whatever kind");
 
     fs::write(bench.0.path().join("keyring.json"), "{}").unwrap();
     let (exit, said) = bench.fail(&["--listen", "127.0.0.1:0"]);
