@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use kube::api::ApiResource;
 use serde_json::Value;
 use smi_agent::client::{Connection, Probe, ProbeResult};
@@ -342,6 +342,8 @@ impl Lane for KubernetesLane {
     }
 
     async fn wipe(&self) -> Result<(), Fault> {
+        // What cuts one connection silently cuts the others too; each would be found out by a request of its own.
+        join_all(self.workloads.values().map(Driven::check)).await;
         let deadline = Instant::now() + WIPE_TIMEOUT;
         for kind in dialect::KINDS.into_iter().filter(|kind| self.serves(*kind)) {
             let Some(resource) = self.resource(kind) else { continue };
@@ -392,6 +394,14 @@ impl Driven {
                 Err(fault) if Instant::now() >= deadline => return Err(failed(fault)),
                 Err(_) => sleep(POLL).await,
             }
+        }
+    }
+
+    /// A session that does not answer is ended, so that the next call opens another.
+    async fn check(&self) {
+        let open = self.session.lock().await.1.clone();
+        if let Some(session) = open {
+            session.check().await;
         }
     }
 

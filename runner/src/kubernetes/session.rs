@@ -26,6 +26,10 @@ use crate::target::Fault;
 const MARGIN: Duration = Duration::from_secs(30);
 /// How long the reason may take to arrive after the stream's end.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer to a ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is said of a session that does not answer.
+const SILENT: &str = "the session fell silent";
 /// What is said where there is no other reason.
 const ENDED: &str = "the session ended";
 /// Lines that wait to be written.
@@ -68,7 +72,7 @@ impl Session {
         };
         let status = process.take_status();
         let status = async move {
-            let status = timeout(STATUS_TIMEOUT, status?).await.ok()??;
+            let status = status?.await?;
             status.message.filter(|message| !message.is_empty())
         };
         Ok(Self::over(input, output, status, Box::new(Mutex::new(process))))
@@ -92,6 +96,13 @@ impl Session {
     /// Whether answers can still come.
     pub(super) fn is_open(&self) -> bool {
         locked(&self.waiting).is_ok()
+    }
+
+    /// Ends the session if its agent does not answer at once: a connection can fall silent without a word.
+    pub(super) async fn check(&self) {
+        if timeout(PING_TIMEOUT, self.answered(Command::Ping)).await.is_err() {
+            end(&self.waiting, SILENT);
+        }
     }
 
     /// Has the agent carry out a command.
@@ -147,22 +158,31 @@ async fn write(mut input: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec
 async fn read(output: impl AsyncRead + Unpin, status: impl Future<Output = Option<String>>, waiting: Waiting) {
     let mut lines = BufReader::with_capacity(PIPE_BYTES, output);
     let mut line = Vec::new();
-    loop {
+    let mut status = std::pin::pin!(status);
+    let why = loop {
         line.clear();
         // One byte more than a line may have tells one that is too long from one that is not.
         let most = MAX_LINE_BYTES as u64 + 1;
-        match (&mut lines).take(most).read_until(b'\n', &mut line).await {
-            Ok(read) if read > 0 && line.ends_with(b"\n") => {}
-            _ => break,
-        }
-        let Ok(Answer { id: Some(id), reply }) = serde_json::from_slice(&line) else { break };
+        let mut bounded = (&mut lines).take(most);
+        // When the connection is lost, the process is known to have ended, but its output does not end.
+        let read = tokio::select! {
+            read = bounded.read_until(b'\n', &mut line) => read,
+            why = &mut status => break why,
+        };
+        let answer = match read {
+            Ok(read) if read > 0 && line.ends_with(b"\n") => serde_json::from_slice(&line).ok(),
+            _ => None,
+        };
+        let Some(Answer { id: Some(id), reply }) = answer else {
+            break timeout(STATUS_TIMEOUT, &mut status).await.ok().flatten();
+        };
         let teller = locked(&waiting).as_mut().ok().and_then(|waiting| waiting.remove(&id));
         if let Some(teller) = teller {
             // Whoever gave up waiting does not hear it.
             let _ = teller.send(reply);
         }
-    }
-    end(&waiting, status.await.as_deref().unwrap_or(ENDED));
+    };
+    end(&waiting, why.as_deref().unwrap_or(ENDED));
 }
 
 /// With their senders gone, all who wait learn that nothing comes, and why. The first reason is kept.
@@ -202,7 +222,7 @@ mod tests {
     fn session() -> (Session, DuplexStream) {
         let (near, far) = duplex(256);
         let (output, input) = split(near);
-        (Session::over(input, output, async { Some("exit code 1".to_owned()) }, Box::new(())), far)
+        (Session::over(input, output, std::future::pending(), Box::new(())), far)
     }
 
     #[tokio::test]
@@ -249,9 +269,21 @@ mod tests {
         while session.is_open() {
             tokio::task::yield_now().await;
         }
-        let fault = session.call(Command::Ping).await.unwrap_err();
-        assert_eq!(fault.code, Code::ExecFault);
-        assert!(["exit code 1", ENDED].contains(&fault.detail.as_str()), "{fault}");
+        assert_eq!(session.call(Command::Ping).await.unwrap_err().detail, ENDED);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ends_takes_its_calls_with_it_though_the_stream_stays() {
+        let (near, _far) = duplex(256);
+        let (output, input) = split(near);
+        let (tell, told) = oneshot::channel::<String>();
+        let session = Session::over(input, output, async { told.await.ok() }, Box::new(()));
+        let (called, ()) = tokio::join!(session.call(Command::Ping), async {
+            tokio::task::yield_now().await;
+            tell.send("the connection was lost".to_owned()).unwrap();
+        });
+        assert_eq!(called.unwrap_err().detail, "the connection was lost");
+        assert!(!session.is_open());
     }
 
     #[tokio::test]
