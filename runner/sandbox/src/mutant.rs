@@ -2,7 +2,7 @@
 //! is such a one.
 //!
 //! They exist so that the suite can be tested: an assertion that no mutant fails sees nothing. Most of them only misread
-//! resources, which is what [`Mutant::misread`] does; the rest decide or write otherwise, and the engine asks for them by
+//! resources; the rest decide or write otherwise, and the engine asks for them by
 //! name.
 
 use std::fmt;
