@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -196,6 +197,13 @@ pub(crate) enum Output {
     Text,
     /// For programs
     Json,
+}
+
+impl Choice {
+    /// The versions that are asked for.
+    pub(crate) fn versions(&self) -> BTreeMap<Api, ApiVersion> {
+        self.api_version.iter().copied().collect()
+    }
 }
 
 fn purpose(text: &str) -> Result<Purpose, String> {

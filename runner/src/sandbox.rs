@@ -10,12 +10,12 @@ use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::names::{Slug, Version};
 use smi_schemas::report::{ActionResult, Tally};
-use smi_schemas::smi::{Api, ApiVersion, HttpMatch, HttpRouteGroup, Kind, Resource, Rule, TrafficTarget};
+use smi_schemas::smi::{Api, ApiVersion, Kind, Resource};
 use smi_schemas::statement::{DigestSet, Enforcing, Mesh, Subject, Target as TargetKind};
 use smi_schemas::suite::{Action, Cell, Open, Shape};
 
 use crate::kubernetes::dialect;
-use crate::target::{Facts, Fault, Lane, Target};
+use crate::target::{Facts, Fault, Lane, Target, grant};
 
 /// Pause between rounds. The engine has no delay; the pause lets both lanes have their turn.
 const SPACING: Duration = Duration::from_millis(1);
@@ -75,18 +75,9 @@ pub struct SandboxLane {
 
 impl SandboxLane {
     fn open(&self, open: &Open) -> ActionResult {
-        let Ok(name) = format!("open-{}", open.to.service_account).parse::<Slug>() else {
-            return ActionResult::Refused;
-        };
-        let everything = HttpMatch { name: name.clone(), path_regex: None, methods: None, headers: None };
-        let routes = HttpRouteGroup { name: name.clone(), matches: vec![everything] };
-        let rule = Rule { kind: Kind::HttpRouteGroup, name: name.clone(), matches: Some(vec![name.clone()]) };
-        let target =
-            TrafficTarget { name, destination: open.to.clone(), sources: open.from.clone(), rules: vec![rule] };
+        let Some([routes, target]) = grant(open) else { return ActionResult::Refused };
         let mut engine = self.sandbox.engine_mut();
-        let created = engine
-            .create(Resource::HttpRouteGroup(routes))
-            .and_then(|()| engine.create(Resource::TrafficTarget(target)));
+        let created = engine.create(routes).and_then(|()| engine.create(target));
         taken(&created)
     }
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
+use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Tally};
-use smi_schemas::statement::{Crd, Mesh, Subject, Target as Kind};
-use smi_schemas::suite::{Action, Cell, Shape};
+use smi_schemas::smi::{HttpMatch, HttpRouteGroup, Kind, Method, Resource, Rule, TrafficTarget};
+use smi_schemas::statement::{self, Crd, Mesh, Subject};
+use smi_schemas::suite::{Action, Cell, Open, Shape};
 
 /// A place where a suite runs.
 pub trait Target: Sync {
@@ -38,6 +40,22 @@ pub trait Lane: Sync {
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
+/// The resources that let callers reach a workload with every request, where TrafficTargets are what a mesh needs.
+/// Nothing when their name would be too long.
+pub(crate) fn grant(open: &Open) -> Option<[Resource; 2]> {
+    let name: Slug = format!("open-{}", open.to.service_account).parse().ok()?;
+    let everything = HttpMatch {
+        name: name.clone(),
+        path_regex: Some("/.*".to_owned()),
+        methods: Some(vec![Method::Any]),
+        headers: None,
+    };
+    let routes = HttpRouteGroup { name: name.clone(), matches: vec![everything] };
+    let rule = Rule { kind: Kind::HttpRouteGroup, name: name.clone(), matches: Some(vec![name.clone()]) };
+    let target = TrafficTarget { name, destination: open.to.clone(), sources: open.from.clone(), rules: vec![rule] };
+    Some([Resource::HttpRouteGroup(routes), Resource::TrafficTarget(target)])
+}
+
 /// What is known of a target before anything is done.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -46,7 +64,7 @@ pub struct Facts {
     /// The workload image.
     pub agent: Digest,
     /// Where it is.
-    pub target: Kind,
+    pub target: statement::Target,
     /// The mesh.
     pub mesh: Mesh,
     /// The SMI CRDs.

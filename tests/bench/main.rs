@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smi_agent::{Connection, Probe, Workload, probe, serve};
-use smi_keys::keyring::{Entry, Keyring, Publish, Role};
 use smi_schemas::report::{Result as AssertionResult, Tally, Window};
 use smi_schemas::smi::Method;
 use smi_schemas::suite::{Assertion, BUILTIN, Suite};
@@ -116,28 +115,15 @@ fn verification(runtime: &tokio::runtime::Runtime) {
         statement.predicate.overrides.limit_ms = Some(1_000);
         statement.predicate.assertions = results;
     });
-    let key = vectors::key("vendor");
-    let mut keyring = Keyring::default();
-    let entry = Entry {
-        name: "vendor".parse().unwrap(),
-        role: Role::Vendor,
-        public_key: key.public(),
-        meshes: ["example-mesh".parse().unwrap()].into(),
-        publish: Some(Publish::Direct),
-        revoked: None,
-    };
-    keyring.add(entry).unwrap();
     let policy = Policy {
-        keyring,
         suites: Suites::builtin().unwrap(),
-        allow_sandbox: false,
         allow_draft: true,
         publication: false,
-        max_age_seconds: None,
+        ..vectors::policy(vectors::keyring(), None)
     };
     let whole = median(|| timed(|| drop(black_box(verify(&bundle, &policy, vectors::now()).unwrap()))));
     let taken = smi_schemas::bundle::Bundle::read(&bundle).unwrap();
-    let (signed, public) = (taken.signed_bytes(), key.public());
+    let (signed, public) = (taken.signed_bytes(), vectors::key("vendor").public());
     let floor = median(|| timed(|| assert!(black_box(public.verify(&signed, &taken.signature.sig)))));
     println!("verify    {} bytes in {} us", bundle.len(), whole.as_micros());
     println!("  floor   its signature alone in {} us", floor.as_micros());

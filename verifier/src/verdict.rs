@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smi_keys::KeyId;
-use smi_schemas::codes::{Class, Code, Exit};
+use smi_schemas::codes::{Code, Exit};
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::names::{AssertionId, RunId, Slug, Version};
 use smi_schemas::report::Status;
@@ -159,11 +159,7 @@ impl Verdict {
             .flat_map(|verified| required.iter().map(|requirement| (requirement, requirement.is_met(verified.apis()))))
             .map(|(requirement, met)| RequirementCheck { requirement: requirement.to_string(), met })
             .collect();
-        let exit = match result {
-            Err(_) => Exit::Refused,
-            Ok(_) if requirements.iter().any(|requirement| !requirement.met) => Class::Unmet.exit(),
-            Ok(_) => Exit::Success,
-        };
+        let exit = ends(result.is_ok(), &requirements);
         Self {
             schema_version: SCHEMA_VERSION,
             accepted: result.is_ok(),
@@ -173,6 +169,23 @@ impl Verdict {
             result: result.as_ref().ok().map(Accepted::new),
             exit: ExitWords { code: exit.number(), words: exit.words().to_owned() },
         }
+    }
+}
+
+impl Verdict {
+    /// How the command ends, for the program itself.
+    pub fn ends(&self) -> Exit {
+        ends(self.accepted, &self.requirements)
+    }
+}
+
+fn ends(accepted: bool, requirements: &[RequirementCheck]) -> Exit {
+    if !accepted {
+        Exit::Refused
+    } else if requirements.iter().any(|requirement| !requirement.met) {
+        Exit::Unmet
+    } else {
+        Exit::Success
     }
 }
 

@@ -7,7 +7,7 @@ use smi_runner::execute::{Event, Executed, execute};
 use smi_runner::kubernetes::cleanup::{CleanupError, clean_up};
 use smi_runner::kubernetes::{Brought, KubernetesTarget, Survey};
 use smi_runner::mesh::Profile;
-use smi_runner::plan::Plan;
+use smi_runner::plan::{Plan, choose};
 use smi_runner::sandbox::SandboxTarget;
 use smi_runner::statement::Begun;
 use smi_runner::target::{Facts, Target};
@@ -17,7 +17,7 @@ use smi_schemas::codes::warning_text;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{HEARTBEAT, Live, Signals};
-use super::{CommandError, connected, planned};
+use super::{CommandError, connected};
 use crate::args::Run;
 
 /// How a run went.
@@ -60,6 +60,7 @@ impl Conduct<'_> {
     pub(super) async fn on_kubernetes(
         &mut self,
         arguments: &Run,
+        plan: Plan,
         profile: (Profile, Digest),
     ) -> Result<Outcome, CommandError> {
         let slug = profile.0.slug.clone();
@@ -75,7 +76,7 @@ impl Conduct<'_> {
                 return Ok(Outcome::Unbegun { left: false });
             }
         };
-        let plan = planned(&arguments.choice, arguments.limit_ms, &survey.served)?;
+        let plan = Plan { apis: choose(&survey.served, &arguments.choice.versions())?, ..plan };
         if !self.text {
             // The document comes at the end; whoever ends the run the hard way needs this before.
             writeln!(anstream::stderr().lock(), "run       {}", self.begun.id)?;

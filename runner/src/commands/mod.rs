@@ -12,21 +12,20 @@ pub(crate) mod rbac;
 pub(crate) mod run;
 pub(crate) mod submit;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use smi_keys::files::FileError;
 use smi_keys::key_file::ReadError;
 use smi_runner::kubernetes::cleanup::CleanupError;
 use smi_runner::kubernetes::cluster::{Cluster, ClusterError, Options};
+use smi_runner::kubernetes::dialect;
 use smi_runner::kubernetes::preflight::PreflightError;
 use smi_runner::mesh::{Profile, ProfileError};
 use smi_runner::plan::{Plan, VersionError, choose};
 use smi_runner::submit::SubmitError;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::names::Slug;
-use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Overrides};
 use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
 
@@ -121,16 +120,11 @@ impl CommandError {
     }
 }
 
-/// The suite of this release, what is chosen of it, and the versions it is put to.
-fn planned(
-    choice: &Choice,
-    limit_ms: Option<u64>,
-    served: &BTreeMap<Api, BTreeSet<ApiVersion>>,
-) -> Result<Plan, CommandError> {
+/// The suite of this release, what is chosen of it, and the versions it is put to where every spoken one is served.
+fn planned(choice: &Choice, limit_ms: Option<u64>) -> Result<Plan, CommandError> {
     let (suite, digest) = Suite::read(BUILTIN[0])?;
-    let asked: BTreeMap<Api, ApiVersion> = choice.api_version.iter().copied().collect();
     let filters = Filters { run: choice.run.clone(), skip: choice.skip.clone() };
-    let apis = choose(served, &asked)?;
+    let apis = choose(&dialect::all_spoken(), &choice.versions())?;
     let plan = Plan { suite, digest, filters, overrides: Overrides { limit_ms }, apis };
     if plan.selects() { Ok(plan) } else { Err(CommandError::NothingSelected(plan.suite.assertions.len())) }
 }
@@ -139,9 +133,4 @@ fn planned(
 async fn connected(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
     let ClusterOptions { kubeconfig, context } = options.clone();
     Cluster::connect(&Options { kubeconfig, context }).await
-}
-
-/// Whether a file is there, as far as can be known.
-fn exists(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
 }

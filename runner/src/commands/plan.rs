@@ -12,7 +12,7 @@ use super::{CommandError, planned};
 use crate::args;
 
 pub(crate) fn plan(arguments: &args::Plan) -> Result<Exit, CommandError> {
-    let plan = planned(&arguments.choice, None, &dialect::all_spoken())?;
+    let plan = planned(&arguments.choice, None)?;
     let mut out = anstream::stdout().lock();
     let apis: Vec<String> = plan.apis.iter().map(|(api, version)| format!("{api} {version}")).collect();
     writeln!(out, "# suite {}, {}", plan.suite.version, plan.digest)?;

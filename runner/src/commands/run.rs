@@ -10,7 +10,6 @@ use smi_keys::files::{self, Access};
 use smi_keys::key_file::KeyFile;
 use smi_keys::passphrase::{Source, VARIABLE};
 use smi_runner::execute::Executed;
-use smi_runner::kubernetes::dialect;
 use smi_runner::mesh::{MAX_PROFILE_BYTES, Profile};
 use smi_runner::output;
 use smi_runner::plan::Plan;
@@ -25,7 +24,7 @@ use smi_verifier::capability::summarize;
 
 use super::conduct::{Conduct, Ended, Outcome, heard};
 use super::live::Signals;
-use super::{CommandError, exists, planned};
+use super::{CommandError, planned};
 use crate::args::{ClusterOptions, Output, Run, TargetKind};
 
 /// Where a bundle goes when nothing else is said.
@@ -47,7 +46,7 @@ struct Printed<'a> {
 pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     mesh_options(arguments)?;
     // What a cluster serves can only take away from this: a typing error is told before any key is asked for.
-    let plan = planned(&arguments.choice, arguments.limit_ms, &dialect::all_spoken())?;
+    let plan = planned(&arguments.choice, arguments.limit_ms)?;
     let profile = profile(arguments)?;
     let signing = signing(arguments)?;
     if let Some(junit) = &arguments.junit {
@@ -63,7 +62,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
         let mut conduct = Conduct { begun: &begun, text, signals: Signals::new()?, stopped_by: None };
         let ended = match profile {
             None => Outcome::Ended(Box::new(conduct.in_sandbox(plan).await?)),
-            Some(profile) => conduct.on_kubernetes(arguments, profile).await?,
+            Some(profile) => conduct.on_kubernetes(arguments, plan, profile).await?,
         };
         Ok::<_, CommandError>((ended, conduct.stopped_by))
     })?;
@@ -171,7 +170,7 @@ fn signing(arguments: &Run) -> Result<Option<(SigningKey, PathBuf)>, CommandErro
 /// A file can be written there, as far as can be known before a run.
 fn free(path: &Path) -> Result<(), CommandError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if exists(path) {
+    if path.symlink_metadata().is_ok() {
         Err(CommandError::OutExists(path.to_owned()))
     } else if folder.is_some_and(|folder| !folder.is_dir()) {
         Err(CommandError::OutFolder(path.to_owned()))

@@ -4,16 +4,14 @@
 //! `~/.kube/config`, else the service account of the pod that the runner runs in. `--context` chooses within a
 //! kubeconfig.
 
-use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use smi_schemas::codes::Code;
 use tokio::task::spawn_blocking;
@@ -126,11 +124,8 @@ impl Cluster {
         })
     }
 
-    /// The typed objects of a namespace.
-    pub(super) fn typed<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    {
+    /// The pods of a namespace, as exec asks for them.
+    pub(super) fn pods(&self, namespace: &str) -> Api<Pod> {
         Api::namespaced(self.client.clone(), namespace)
     }
 }

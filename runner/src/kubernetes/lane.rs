@@ -13,21 +13,21 @@ use smi_agent::control::{Command, Reply};
 use smi_agent::{Identity, RequestId};
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
-use smi_schemas::names::Slug;
+use smi_schemas::names::{RunId, Slug};
 use smi_schemas::report::{ActionResult, Tally};
-use smi_schemas::smi::{Api, ApiVersion, HttpMatch, HttpRouteGroup, Kind, Method, Resource, Rule, TrafficTarget};
+use smi_schemas::smi::{Api, ApiVersion, Kind, Resource};
 use smi_schemas::suite::{Action, Cell, Open, Shape, Via, Workload};
 use tokio::time::{Instant, sleep};
 
-use super::cluster::{Cluster, ClusterError};
+use super::cluster::{Cluster, ClusterError, Objects};
 use super::dialect::{self, HeaderForm, Namespaces};
 use super::mesh::{image, is_ready, pod_resource};
 use super::preflight::PreflightError;
 use super::session::Session;
 use super::survey::Survey;
-use super::workloads::{CONTAINER, Manifests, ports};
+use super::workloads::{self, CONTAINER, Manifests, ports};
 use crate::mesh::Profile;
-use crate::target::{Fault, Lane};
+use crate::target::{Fault, Lane, grant};
 
 /// Pause between two rounds of a hold: the suite's 20 rounds then take 5 s.
 const SPACING: Duration = Duration::from_millis(250);
@@ -53,7 +53,7 @@ pub(super) struct Common {
     pub(super) profile: Arc<Profile>,
     pub(super) survey: Arc<Survey>,
     pub(super) apis: BTreeMap<Api, ApiVersion>,
-    pub(super) run: smi_schemas::names::RunId,
+    pub(super) run: RunId,
     pub(super) seed: u64,
     pub(super) image: Arc<str>,
 }
@@ -82,91 +82,27 @@ struct Driven {
 impl KubernetesLane {
     /// Makes namespaces and workloads and waits until every one of them can be driven.
     pub(super) async fn open(common: Common, name: &str, shape: Option<&Shape>) -> Result<Self, PreflightError> {
-        let namespaces = super::workloads::namespaces(&common.run, name);
-        let mut lane = Self { common, namespaces, shape: shape.cloned(), workloads: BTreeMap::new() };
-        let common = lane.common.clone();
-        let of = Manifests {
-            run: &common.run,
-            profile: &common.profile,
-            image: &common.image,
-            namespaces: &lane.namespaces.clone(),
-        };
-        lane.create(of.namespaces()).await?;
-        let Some(shape) = shape else { return Ok(lane) };
-        // A pod is refused while its ServiceAccount is not there.
-        lane.create(of.service_accounts(shape)).await?;
-        lane.create(shape.services.iter().map(|service| of.service(service)).collect()).await?;
-        lane.create(shape.workloads.iter().map(|workload| of.pod(shape, workload)).collect()).await?;
-        let started = try_join_all(shape.workloads.iter().map(|workload| lane.started(&of, shape, workload))).await?;
-        lane.workloads = started.into_iter().collect();
-        try_join_all(lane.workloads.iter().map(|(name, driven)| driven.introduce(&common.cluster, name))).await?;
-        Ok(lane)
+        let namespaces = workloads::namespaces(&common.run, name);
+        let mut driven = BTreeMap::new();
+        let of =
+            Manifests { run: &common.run, profile: &common.profile, image: &common.image, namespaces: &namespaces };
+        create(&common.cluster, of.namespaces()).await?;
+        if let Some(shape) = shape {
+            // A pod is refused while its ServiceAccount is not there.
+            create(&common.cluster, of.service_accounts(shape)).await?;
+            create(&common.cluster, shape.services.iter().map(|service| of.service(service)).collect()).await?;
+            create(&common.cluster, shape.workloads.iter().map(|workload| of.pod(shape, workload)).collect()).await?;
+            let started = shape.workloads.iter().map(|workload| started(&common, &of, shape, workload));
+            driven.extend(try_join_all(started).await?);
+            try_join_all(driven.iter().map(|(name, driven): (&Slug, &Driven)| driven.introduce(&common.cluster, name)))
+                .await?;
+        }
+        Ok(Self { common, namespaces, shape: shape.cloned(), workloads: driven })
     }
 
     /// The digests of the images that its workloads run.
     pub(super) fn images(&self) -> BTreeSet<Digest> {
         self.workloads.values().map(|driven| driven.image).collect()
-    }
-
-    async fn create(&self, objects: Vec<Value>) -> Result<(), PreflightError> {
-        try_join_all(objects.iter().map(|object| async {
-            let objects = self.common.cluster.objects(&resource_of(object), object["metadata"]["namespace"].as_str());
-            objects.create(object).await
-        }))
-        .await?;
-        Ok(())
-    }
-
-    async fn started(
-        &self,
-        of: &Manifests<'_>,
-        shape: &Shape,
-        workload: &Workload,
-    ) -> Result<(Slug, Driven), PreflightError> {
-        let namespace = of.namespace(workload.namespace);
-        let pods = self.common.cluster.objects(&pod_resource(), Some(namespace));
-        let name = workload.name.as_str();
-        let deadline = Instant::now() + POD_TIMEOUT;
-        loop {
-            let pod = match pods.get(name).await {
-                Err(ClusterError::Unreachable(_)) if Instant::now() < deadline => {
-                    sleep(POLL).await;
-                    continue;
-                }
-                pod => pod?,
-            };
-            let failed = |reason| PreflightError::Workload { pod: format!("{namespace}/{name}"), reason };
-            if is_ready(&pod) {
-                let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
-                let subject = image(&pod, Some(CONTAINER))?;
-                let digest = Digest::from_hex(&subject.digest.sha256).ok();
-                let (Some(address), Some(image)) = (address, digest) else {
-                    return Err(failed("ready without an address".to_owned()));
-                };
-                if address.is_ipv6() {
-                    return Err(failed(format!("its address is {address}, and the workload listens on IPv4 only")));
-                }
-                let Common { seed, run, .. } = &self.common;
-                let driven = Driven {
-                    namespace: namespace.to_owned(),
-                    pod: name.to_owned(),
-                    outside: workload.outside,
-                    address,
-                    port: ports(shape, workload).first().copied().unwrap_or_default(),
-                    image,
-                    seed: format!("{seed}/{run}/{namespace}/{name}"),
-                    session: tokio::sync::Mutex::new((0, None)),
-                };
-                return Ok((workload.name.clone(), driven));
-            }
-            if let Some(reason) = hopeless(&pod) {
-                return Err(failed(reason));
-            }
-            if Instant::now() >= deadline {
-                return Err(failed(format!("not ready in {} s: {}", POD_TIMEOUT.as_secs(), pending(&pod))));
-            }
-            sleep(POLL).await;
-        }
     }
 
     fn object(&self, resource: &Resource) -> Result<(ApiResource, Value), Fault> {
@@ -199,7 +135,7 @@ impl KubernetesLane {
         tested.zip(served).is_some_and(|(tested, served)| served.contains(tested))
     }
 
-    fn objects(&self, resource: &ApiResource) -> super::cluster::Objects {
+    fn objects(&self, resource: &ApiResource) -> Objects {
         self.common.cluster.objects(resource, Some(&self.namespaces.main))
     }
 
@@ -227,20 +163,10 @@ impl KubernetesLane {
         if !tested(Api::Access) || !tested(Api::Specs) {
             return Ok(ActionResult::Done);
         }
-        let malformed = |_| Fault { code: Code::KubernetesFault, detail: "a name of a grant".to_owned() };
-        let name: Slug = format!("open-{}", open.to.service_account).parse().map_err(malformed)?;
-        let everything = HttpMatch {
-            name: name.clone(),
-            path_regex: Some("/.*".to_owned()),
-            methods: Some(vec![Method::Any]),
-            headers: None,
-        };
-        let routes = HttpRouteGroup { name: name.clone(), matches: vec![everything] };
-        let rule = Rule { kind: Kind::HttpRouteGroup, name: name.clone(), matches: Some(vec![name.clone()]) };
-        let target =
-            TrafficTarget { name, destination: open.to.clone(), sources: open.from.clone(), rules: vec![rule] };
-        match self.apply(&Resource::HttpRouteGroup(routes)).await? {
-            ActionResult::Done => self.apply(&Resource::TrafficTarget(target)).await,
+        let malformed = || Fault { code: Code::KubernetesFault, detail: "a name of a grant".to_owned() };
+        let [routes, target] = grant(open).ok_or_else(malformed)?;
+        match self.apply(&routes).await? {
+            ActionResult::Done => self.apply(&target).await,
             refused => Ok(refused),
         }
     }
@@ -447,6 +373,68 @@ impl Driven {
         let mut first = [0; 8];
         first.copy_from_slice(&digest.as_bytes()[..8]);
         u64::from_be_bytes(first)
+    }
+}
+
+async fn create(cluster: &Cluster, objects: Vec<Value>) -> Result<(), PreflightError> {
+    try_join_all(objects.iter().map(|object| async {
+        let objects = cluster.objects(&resource_of(object), object["metadata"]["namespace"].as_str());
+        objects.create(object).await
+    }))
+    .await?;
+    Ok(())
+}
+
+/// Waits until a workload's pod is ready.
+async fn started(
+    common: &Common,
+    of: &Manifests<'_>,
+    shape: &Shape,
+    workload: &Workload,
+) -> Result<(Slug, Driven), PreflightError> {
+    let namespace = of.namespace(workload.namespace);
+    let pods = common.cluster.objects(&pod_resource(), Some(namespace));
+    let name = workload.name.as_str();
+    let deadline = Instant::now() + POD_TIMEOUT;
+    loop {
+        let pod = match pods.get(name).await {
+            Err(ClusterError::Unreachable(_)) if Instant::now() < deadline => {
+                sleep(POLL).await;
+                continue;
+            }
+            pod => pod?,
+        };
+        let failed = |reason| PreflightError::Workload { pod: format!("{namespace}/{name}"), reason };
+        if is_ready(&pod) {
+            let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
+            let subject = image(&pod, Some(CONTAINER))?;
+            let digest = Digest::from_hex(&subject.digest.sha256).ok();
+            let (Some(address), Some(image)) = (address, digest) else {
+                return Err(failed("ready without an address".to_owned()));
+            };
+            if address.is_ipv6() {
+                return Err(failed(format!("its address is {address}, and the workload listens on IPv4 only")));
+            }
+            let Common { seed, run, .. } = common;
+            let driven = Driven {
+                namespace: namespace.to_owned(),
+                pod: name.to_owned(),
+                outside: workload.outside,
+                address,
+                port: ports(shape, workload).first().copied().unwrap_or_default(),
+                image,
+                seed: format!("{seed}/{run}/{namespace}/{name}"),
+                session: tokio::sync::Mutex::new((0, None)),
+            };
+            return Ok((workload.name.clone(), driven));
+        }
+        if let Some(reason) = hopeless(&pod) {
+            return Err(failed(reason));
+        }
+        if Instant::now() >= deadline {
+            return Err(failed(format!("not ready in {} s: {}", POD_TIMEOUT.as_secs(), pending(&pod))));
+        }
+        sleep(POLL).await;
     }
 }
 

@@ -52,19 +52,21 @@ pub(super) async fn measure(
             }
         }
         if index == 0 {
-            let mut versions: Vec<Option<Version>> = pods.iter().map(|pod| version(container(pod, name))).collect();
-            versions.dedup();
-            // Pods of several versions have none together.
-            measured.version = if versions.len() == 1 { versions.remove(0) } else { None };
+            measured.version = unanimous(pods.iter().map(|pod| version(container(pod, name)))).flatten();
         }
         if let Some(enforcing) = profile.enforcing.as_ref().filter(|enforcing| enforcing.component == component.name) {
-            let mut modes = pods.iter().map(|pod| mode(container(pod, name), &enforcing.argument));
-            let first = modes.next().unwrap_or(Enforcing::Unknown);
-            measured.enforcing = if modes.all(|mode| mode == first) { first } else { Enforcing::Unknown };
+            let modes = pods.iter().map(|pod| mode(container(pod, name), &enforcing.argument));
+            measured.enforcing = unanimous(modes).unwrap_or(Enforcing::Unknown);
         }
     }
     measured.subject.sort_by(|a, b| (&a.name, &a.digest.sha256).cmp(&(&b.name, &b.digest.sha256)));
     Ok(measured)
+}
+
+/// What all say; nothing when they differ.
+fn unanimous<T: PartialEq>(mut said: impl Iterator<Item = T>) -> Option<T> {
+    let first = said.next()?;
+    said.all(|other| other == first).then_some(first)
 }
 
 /// Pods, as an API resource.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::AttachParams;
 use smi_agent::client::Probe;
 use smi_agent::control::{Answer, Call, Command, MAX_LINE_BYTES, Reply};
@@ -61,7 +60,7 @@ impl Session {
             .stderr(false)
             .max_stdin_buf_size(PIPE_BYTES)
             .max_stdout_buf_size(PIPE_BYTES);
-        let pods = cluster.typed::<Pod>(namespace);
+        let pods = cluster.pods(namespace);
         let command = ["/smi-agent", "drive"];
         let refused =
             |detail: String| Fault { code: Code::ExecFault, detail: format!("exec in {namespace}/{pod}: {detail}") };

@@ -69,11 +69,7 @@ pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed.map_err(VerifyError::Output)?,
     }
-    Ok(match &result {
-        Err(_) => Exit::Refused,
-        Ok(_) if verdict.requirements.iter().any(|requirement| !requirement.met) => Exit::Unmet,
-        Ok(_) => Exit::Success,
-    })
+    Ok(verdict.ends())
 }
 
 /// Reads one byte more than the limit at most: the parser says that it is too large, whatever follows.
