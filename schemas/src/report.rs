@@ -170,6 +170,8 @@ pub enum Unanswered {
     EmptyReply,
     /// Bytes that are no HTTP response.
     NotHttp,
+    /// Bytes over TCP or UDP that are no workload's answer.
+    Foreign,
     /// No answer in time.
     Timeout,
     /// No route to the address.
@@ -180,7 +182,9 @@ pub enum Unanswered {
 
 /// The text names no way of being left without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one of http-100 to http-599, refused, reset, empty-reply, not-http, timeout, unreachable, name-error")]
+#[error(
+    "one of http-100 to http-599, refused, reset, empty-reply, not-http, foreign, timeout, unreachable, name-error"
+)]
 pub struct ParseUnansweredError;
 
 impl Status {
@@ -237,6 +241,7 @@ impl fmt::Display for Unanswered {
             Self::Reset => f.pad("reset"),
             Self::EmptyReply => f.pad("empty-reply"),
             Self::NotHttp => f.pad("not-http"),
+            Self::Foreign => f.pad("foreign"),
             Self::Timeout => f.pad("timeout"),
             Self::Unreachable => f.pad("unreachable"),
             Self::NameError => f.pad("name-error"),
@@ -255,10 +260,19 @@ impl FromStr for Unanswered {
                 _ => Err(ParseUnansweredError),
             };
         }
-        [Self::Refused, Self::Reset, Self::EmptyReply, Self::NotHttp, Self::Timeout, Self::Unreachable, Self::NameError]
-            .into_iter()
-            .find(|outcome| outcome.to_string() == text)
-            .ok_or(ParseUnansweredError)
+        [
+            Self::Refused,
+            Self::Reset,
+            Self::EmptyReply,
+            Self::NotHttp,
+            Self::Foreign,
+            Self::Timeout,
+            Self::Unreachable,
+            Self::NameError,
+        ]
+        .into_iter()
+        .find(|outcome| outcome.to_string() == text)
+        .ok_or(ParseUnansweredError)
     }
 }
 

@@ -326,6 +326,21 @@ pub struct Cell {
     pub expect: Expect,
 }
 
+/// How a request is carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+    /// A line over TCP, which the workload repeats under its name.
+    Tcp,
+    /// The same in one datagram.
+    Udp,
+}
+
 /// The road to a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
