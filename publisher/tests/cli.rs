@@ -57,7 +57,8 @@ impl Running {
     }
 
     fn signal(mut self, name: &str) -> Option<i32> {
-        Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        // The shell's own: a bare machine has no program of that name.
+        Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", name, &self.child.id().to_string()]).status().unwrap();
         self.child.wait().unwrap().code()
     }
 }

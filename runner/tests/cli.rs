@@ -129,7 +129,8 @@ fn an_interrupted_run_says_so_in_its_bundle() {
     let mut child = bench.command(&["run", "--key", "key.pem"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("smi.access.default-deny")), "the run never got under way");
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    // The shell's own: a bare machine has no program of that name.
+    Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", "-INT", &child.id().to_string()]).status().unwrap();
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
     let verified = bench.verified("result.json", &key);

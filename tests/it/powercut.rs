@@ -292,7 +292,8 @@ impl Running {
     /// Stops every thread of it where it is; one that waits for the device, when it has waited.
     fn stop(&self) {
         let process = self.child.id();
-        run(Command::new("kill").args(["-STOP", &process.to_string()]));
+        // The shell's own: a bare machine has no program of that name.
+        run(Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", "-STOP", &process.to_string()]));
         let patience = Instant::now() + PATIENCE;
         let stopped = |task: fs::DirEntry| {
             let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
