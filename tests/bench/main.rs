@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use smi_agent::{Connection, Probe, Workload, probe, serve};
 use smi_schemas::report::{Result as AssertionResult, Tally, Window};
 use smi_schemas::smi::Method;
-use smi_schemas::suite::{Assertion, BUILTIN, Suite};
+use smi_schemas::suite::{Assertion, BUILTIN, Protocol, Suite};
 use smi_tests::vectors;
 use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::verify;
@@ -84,6 +84,7 @@ async fn bare(requests: u32) -> Duration {
         while left > 0 {
             let count = left.min(MAX_COUNT);
             let wanted = Probe {
+                protocol: Protocol::Http,
                 count,
                 concurrency: CONCURRENCY,
                 host: address.ip().to_string(),

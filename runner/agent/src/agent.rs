@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! listening on 0.0.0.0:8080
+//! listening on 0.0.0.0:9000 for TCP
+//! listening on 0.0.0.0:9000 for UDP
 //! ```
 //!
 //! It ends on SIGTERM or SIGINT, at once and with success, dropping everything under way. It handles both itself, so
@@ -14,12 +16,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smi_schemas::names::Slug;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::workload::Workload;
-use crate::{control, server};
+use crate::{control, line, server};
 
 /// Why an agent could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +47,22 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+/// Where an agent answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// HTTP/1.1 and HTTP/2.
+    pub http: Vec<SocketAddr>,
+    /// Lines over TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// Lines over UDP.
+    pub udp: Vec<SocketAddr>,
+}
+
 /// Serves the workload `name` at all `addresses`, and its control endpoint, until the process is told to end.
 ///
 /// One thread does it all: it is enough for more requests than any mesh passes on, and a pod's share of a processor
 /// is small.
-pub fn serve(name: Slug, addresses: &[SocketAddr], control: &str) -> Result<(), StartError> {
+pub fn serve(name: Slug, addresses: &Addresses, control: &str) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(until_signalled(name, addresses, control));
     // A name that is still being resolved must not hold the process.
@@ -57,17 +70,27 @@ pub fn serve(name: Slug, addresses: &[SocketAddr], control: &str) -> Result<(), 
     served
 }
 
-async fn until_signalled(name: Slug, addresses: &[SocketAddr], control: &str) -> Result<(), StartError> {
+async fn until_signalled(name: Slug, addresses: &Addresses, control: &str) -> Result<(), StartError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let workload = Arc::new(Workload::new(name));
     let endpoint = control::listen(control);
     let endpoint = endpoint.map_err(|source| StartError::Control { name: control.to_owned(), source })?;
     let mut endpoints = JoinSet::new();
     endpoints.spawn(control::serve(endpoint, Arc::clone(&workload), std::future::pending()));
-    for &address in addresses {
+    for &address in &addresses.http {
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
         eprintln!("listening on {}", listener.local_addr()?);
         endpoints.spawn(server::serve(listener, Arc::clone(&workload), std::future::pending()));
+    }
+    for &address in &addresses.tcp {
+        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        eprintln!("listening on {} for TCP", listener.local_addr()?);
+        endpoints.spawn(line::serve_tcp(listener, Arc::clone(&workload), std::future::pending()));
+    }
+    for &address in &addresses.udp {
+        let socket = UdpSocket::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        eprintln!("listening on {} for UDP", socket.local_addr()?);
+        endpoints.spawn(line::serve_udp(socket, Arc::clone(&workload), std::future::pending()));
     }
     tokio::select! {
         _ = terminate.recv() => {}

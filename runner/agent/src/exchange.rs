@@ -1,27 +1,58 @@
-//! One request over one connection, and the names of everything that can come of it instead of a response.
+//! One request over one connection, and the names of everything that can come of it instead of an answer.
+//!
+//! Whatever the protocol:
 //!
 //! | What happened | Outcome |
 //! |---|---|
 //! | the name has no address, or none in time | `name-error`; nothing was sent, so this is never a denial |
-//! | connection refused | `refused` |
-//! | reset, while connecting, sending or waiting | `reset` |
 //! | no route, or forbidden by this machine's packet filter | `unreachable` |
-//! | closed before a byte of response | `empty-reply` |
-//! | bytes that are no head of an HTTP/1.1 response, or only half of one | `not-http` |
-//! | no head in time | `timeout` |
+//! | no answer in time | `timeout` |
 //! | this machine's own fault: no descriptors, no ports, no such address family | none; the probe ends in an error |
+//!
+//! | What happened | `http` | `h2c` | `tcp` | `udp` |
+//! |---|---|---|---|---|
+//! | connection refused | `refused` | `refused` | `refused` | |
+//! | ICMP says that nobody listens at the port | | | | `refused` |
+//! | reset, while connecting, sending or waiting | `reset` | `reset` | `reset` | |
+//! | closed before a byte of an answer | `empty-reply` | `empty-reply` | `empty-reply` | |
+//! | a response of somebody else | `http-NNN` | `http-NNN` | | |
+//! | other bytes than an answer, or only half of one | `not-http` | `not-http` | `foreign` | `foreign` |
+//!
+//! An answer begins with the head of an HTTP/1.1 response, with the HEADERS frame of the request's stream, or with the
+//! first byte of a line. In HTTP/2 that leaves these:
+//!
+//! | What happened in HTTP/2, before the head of a response | Outcome |
+//! |---|---|
+//! | the first bytes are no SETTINGS frame, as when the peer speaks HTTP/1.1 | `not-http` |
+//! | RST_STREAM, with any code | `reset` |
+//! | GOAWAY with NO_ERROR that excludes the stream, or after which the connection is closed: an orderly end | `empty-reply` |
+//! | GOAWAY with another code that excludes the stream, or after which the connection is closed | `reset` |
+//! | closed between two frames, without GOAWAY | `empty-reply` |
+//! | closed within a frame or within the fields of a head | `not-http` |
+//! | frames or fields that break the protocol | `not-http` |
+//! | no room for another stream, ever | `timeout` |
+//!
+//! A datagram that is a workload's answer to another request is a late or repeated one: it is passed over, and waiting
+//! goes on. On a connection an answer to another request is `not-http`'s neighbour: `http-200` or `foreign`.
 //!
 //! Nothing is ever sent twice, and no redirect is followed.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
+use smi_schemas::names::Slug;
 use smi_schemas::report::Unanswered;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::http1::{Length, ReadError, ResponseHead, Wire};
+use crate::id::RequestId;
+
+/// Field that carries a request's id, in the request and in the answer to it.
+pub const REQUEST_ID_FIELD: &str = "x-smi-request-id";
+/// Field of an answer that carries the name of the workload that gave it.
+pub const WORKLOAD_FIELD: &str = "x-smi-workload";
 
 /// Informational responses (1xx) that may come before the one that counts.
 const MAX_INFORMATIONAL: usize = 8;
@@ -33,6 +64,22 @@ pub(crate) enum Failure {
     Unanswered(Unanswered),
     /// Nothing was observed: the fault is this machine's.
     Local(io::Error),
+}
+
+/// A protocol, as a client speaks it.
+pub(crate) trait Carrier: Send + Sync + 'static {
+    /// What can carry another request.
+    type Kept: Send;
+
+    /// Sends one request, over what was `kept` or something new, and leaves there what can be used again. Tells the
+    /// workload that answered.
+    fn ask(
+        &self,
+        id: RequestId,
+        kept: &mut Option<Self::Kept>,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Slug, Failure>> + Send;
 }
 
 /// The addresses of a host, the preferred one first.
@@ -53,27 +100,40 @@ pub(crate) async fn resolve(
 
 /// Connects to the first address that accepts. If none does, the preferred address's outcome is told, unless it could
 /// not be tried from this machine and another one could.
-pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<Wire<TcpStream>, Failure> {
+pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
     let mut first = None;
     for address in addresses {
         match timeout_at(deadline, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // A request is written at once, so this only saves a delay; without it nothing else is seen.
                 let _ = stream.set_nodelay(true);
-                return Ok(Wire::new(stream));
+                return Ok(stream);
             }
-            Ok(Err(error)) => {
-                if matches!(first, None | Some(Failure::Local(_))) {
-                    first = Some(error.into());
-                }
-            }
+            Ok(Err(error)) => first = preferred(first, error),
             Err(_) => return Err(first.unwrap_or(Failure::TIMEOUT)),
         }
     }
     Err(first.unwrap_or(Failure::TIMEOUT))
 }
 
-/// Sends a request and reads the head of the response that counts.
+/// What is told of several addresses, of which the next one could not be used either.
+pub(crate) fn preferred(first: Option<Failure>, next: io::Error) -> Option<Failure> {
+    if matches!(first, None | Some(Failure::Local(_))) { Some(next.into()) } else { first }
+}
+
+/// The workload that gave a response with this status and these fields, if it is its answer to the request `id`.
+pub(crate) fn author(
+    status: u16,
+    echoed: Option<&str>,
+    workload: Option<&str>,
+    id: RequestId,
+) -> Result<Slug, Failure> {
+    let echoed = echoed.is_some_and(|echoed| echoed.parse() == Ok(id));
+    let workload = workload.and_then(|name| name.parse().ok());
+    workload.filter(|_| status == 200 && echoed).ok_or(Failure::Unanswered(Unanswered::Http(status)))
+}
+
+/// Sends a request over HTTP/1.1 and reads the head of the response that counts.
 pub(crate) async fn send(
     wire: &mut Wire<TcpStream>,
     request: &[u8],
@@ -95,7 +155,7 @@ pub(crate) async fn send(
                 return Ok(head);
             }
         }
-        Err(Failure::Unanswered(Unanswered::NotHttp))
+        Err(Failure::NOT_HTTP)
     };
     timeout_at(deadline, exchange).await.unwrap_or(Err(Failure::TIMEOUT))
 }
@@ -114,16 +174,18 @@ pub(crate) async fn body(
 }
 
 impl Failure {
-    const TIMEOUT: Self = Self::Unanswered(Unanswered::Timeout);
+    pub(crate) const TIMEOUT: Self = Self::Unanswered(Unanswered::Timeout);
+    pub(crate) const FOREIGN: Self = Self::Unanswered(Unanswered::Foreign);
+    pub(crate) const NOT_HTTP: Self = Self::Unanswered(Unanswered::NotHttp);
+    pub(crate) const EMPTY_REPLY: Self = Self::Unanswered(Unanswered::EmptyReply);
+    pub(crate) const RESET: Self = Self::Unanswered(Unanswered::Reset);
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::ConnectionRefused => Self::Unanswered(Unanswered::Refused),
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-                Self::Unanswered(Unanswered::Reset)
-            }
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Self::RESET,
             ErrorKind::TimedOut => Self::TIMEOUT,
             ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
@@ -137,13 +199,13 @@ impl From<io::Error> for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Closed => Self::Unanswered(Unanswered::EmptyReply),
+            ReadError::Closed => Self::EMPTY_REPLY,
             ReadError::Io(error) => error.into(),
             ReadError::CutOff
             | ReadError::NotHttp(_)
             | ReadError::HeadTooLarge
             | ReadError::BodyTooLarge { .. }
-            | ReadError::Framing => Self::Unanswered(Unanswered::NotHttp),
+            | ReadError::Framing => Self::NOT_HTTP,
         }
     }
 }

@@ -12,9 +12,15 @@
 //! What is left to write is small: heads are `httparse`'s, and bodies have one of four lengths. A message whose length
 //! could be read in two ways is refused.
 
-use std::io;
+mod client;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+pub(crate) use client::Http1;
 
 /// Bytes of a message's head, and of a chunked body's trailer.
 pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -114,6 +120,22 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     /// Waits for the first byte of the next message; `false` when the connection ends instead.
     pub(crate) async fn begins(&mut self) -> io::Result<bool> {
         Ok(!self.unused.is_empty() || self.fill().await? > 0)
+    }
+
+    /// Whether the connection begins with `bytes`, as far as it takes to tell. None of them is used up.
+    pub(crate) async fn begins_with(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        loop {
+            let here = self.unused.len().min(bytes.len());
+            if self.unused[..here] != bytes[..here] {
+                return Ok(false);
+            }
+            if here == bytes.len() {
+                return Ok(true);
+            }
+            if self.fill().await? == 0 {
+                return Ok(false);
+            }
+        }
     }
 
     /// Reads a head.
@@ -216,6 +238,33 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     async fn fill(&mut self) -> io::Result<usize> {
         self.unused.reserve(READ_BYTES);
         self.stream.read_buf(&mut self.unused).await
+    }
+}
+
+/// What was read and not used comes first.
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unused.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, into);
+        }
+        let here = self.unused.len().min(into.remaining());
+        into.put_slice(&self.unused[..here]);
+        self.unused.drain(..here);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

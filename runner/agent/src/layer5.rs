@@ -8,7 +8,7 @@
 //! | `/metrics` | DELETE | clears the three lists |
 //! | `/metrics` | other | 400 |
 //!
-//! It holds for requests without the field `x-smi-request-id` only; see [`server`](crate::server).
+//! It holds for requests over HTTP/1.1 without the field `x-smi-request-id` only; see [`server`](crate::server).
 //!
 //! A call carries the name of the workload that makes it in the field `ServiceName`. `/call` and `/echo` append the
 //! caller's to `ReqReceived`, or `Unidentified`. A call that is answered with 2xx or 3xx is appended to
@@ -33,9 +33,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::answer::Response;
 use crate::exchange::{self, Failure};
-use crate::http1::{self, RequestHead};
-use crate::server::Response;
+use crate::http1::{self, RequestHead, Wire};
 use crate::workload::Workload;
 
 /// Entries of each list; the oldest make room.
@@ -131,7 +131,7 @@ async fn call(workload: &Workload, body: &[u8]) -> Response {
 async fn exchange(host: &str, port: u16, method: &str, request: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
     let deadline = Instant::now() + CALL_TIMEOUT;
     let addresses = exchange::resolve(host, port, None, deadline).await?;
-    let mut wire = exchange::connect(&addresses, deadline).await?;
+    let mut wire = Wire::new(exchange::connect(&addresses, deadline).await?);
     let head = exchange::send(&mut wire, request, deadline).await?;
     let (body, _) = exchange::body(&mut wire, &head, method, MAX_CALLED_BYTES, deadline).await?;
     Ok((head.status, body))

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use smi_agent::{agent, control, drive};
+use smi_agent::agent::{self, Addresses};
+use smi_agent::{control, drive};
 use smi_schemas::codes::Exit;
 use smi_schemas::names::Slug;
 
@@ -26,19 +27,34 @@ enum Role {
         /// Name that the answers carry.
         #[arg(long)]
         workload: Slug,
-        /// Address and port to listen on; may be repeated.
-        #[arg(long, required = true)]
-        listen: Vec<SocketAddr>,
+        #[command(flatten)]
+        listening: Listening,
     },
     /// Join standard input and output to the agent in this pod: JSON calls in, JSON answers out, one a line.
     Drive,
 }
 
+/// At least one address.
+#[derive(clap::Args)]
+#[group(required = true, multiple = true)]
+struct Listening {
+    /// Address and port to listen on for HTTP/1.1 and HTTP/2; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<SocketAddr>,
+    /// Address and port to listen on for lines over TCP; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    tcp: Vec<SocketAddr>,
+    /// Address and port to listen on for lines over UDP; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    udp: Vec<SocketAddr>,
+}
+
 fn main() -> ExitCode {
     let Args { role, control } = Args::parse();
     let ended = match role {
-        Role::Serve { workload, listen } => {
-            agent::serve(workload, &listen, &control).map_err(|error| error.to_string())
+        Role::Serve { workload, listening: Listening { listen, tcp, udp } } => {
+            let addresses = Addresses { http: listen, tcp, udp };
+            agent::serve(workload, &addresses, &control).map_err(|error| error.to_string())
         }
         Role::Drive => drive(&control, std::io::stdin(), &mut std::io::stdout()).map_err(|error| error.to_string()),
     };

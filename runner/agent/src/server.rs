@@ -1,5 +1,8 @@
 //! The server: answers every request with who it is and what it was asked, and keeps a log of the requests' ids.
 //!
+//! On one port it answers HTTP/1.1 and, where a connection begins with the preface of HTTP/2, that. Lines over TCP and
+//! UDP have [servers](crate::line) of their own.
+//!
 //! Whatever the method and the path, the answer is 200 with the workload's identity and the request as it came: the
 //! target byte for byte, the fields in their order (a byte that is no UTF-8 shows as U+FFFD). The id and the name
 //! stand in the head as well, because an answer to HEAD has no body and one to CONNECT may have none.
@@ -15,13 +18,16 @@
 //!  "method":"GET","target":"//a/../b","headers":[["host","server:8080"],["x-smi-request-id","4ff1…"]]}}
 //! ```
 //!
+//! Over HTTP/2 the same request is answered with the same fields and body, in which `:authority` is the first header.
+//!
 //! The id is in the [log](crate::RequestLog) before the first byte of the answer is written, and even if the rest of
-//! the request never arrives. A request **without** the field `x-smi-request-id` whose path is `/call`, `/echo` or
-//! `/metrics` is answered as the sample application of Learn Layer5 would ([`layer5`]); with the field it is a probe's
-//! and answered like any other, so that assertions may use these paths.
+//! the request never arrives. A request over HTTP/1.1 **without** the field `x-smi-request-id` whose path is `/call`,
+//! `/echo` or `/metrics` is answered as the sample application of Learn Layer5 would ([`layer5`]); with the field it is
+//! a probe's and answered like any other, so that assertions may use these paths.
 //!
 //! Other statuses than 200 mean that the request could not be read: 400 not HTTP/1.1, 408 too slow, 413 body too
-//! large, 431 head too large. The connection ends with them.
+//! large, 431 head too large. In HTTP/1.1 the connection ends with them, in HTTP/2 the stream. What breaks HTTP/2 is
+//! answered as the protocol demands, with RST_STREAM or GOAWAY, and has not been logged.
 //!
 //! Worked example:
 //!
@@ -44,25 +50,27 @@
 //! # Ok(()) }) }
 //! ```
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::client::{REQUEST_ID_FIELD, WORKLOAD_FIELD};
+use crate::answer::{Asked, Response};
+use crate::client::REQUEST_ID_FIELD;
 use crate::http1::{ReadError, RequestHead, Wire};
+use crate::http2;
 use crate::id::RequestId;
 use crate::layer5;
-use crate::workload::{Identity, Workload};
+use crate::workload::Workload;
 
 /// Connections of one listener; more wait to be accepted.
 pub const MAX_CONNECTIONS: usize = 4096;
+/// Requests under way at once on an HTTP/2 connection, on which a proxy may send all of its clients' requests.
+pub const MAX_STREAMS: u32 = 128;
 /// Bytes of a request's body.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// How long a connection may be idle. Longer than proxies keep idle connections (Envoy: an hour), so that the agent
@@ -75,12 +83,23 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a refused client may go on sending before it is cut off.
 const LINGER: Duration = Duration::from_secs(1);
 /// Pause after a connection could not be accepted, for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `workload` at `listener` until `shutdown` is ready; then every connection is dropped.
 ///
 /// Dropping the future does the same.
 pub async fn serve(listener: TcpListener, workload: Arc<Workload>, shutdown: impl Future<Output = ()>) {
+    accept(listener, shutdown, |stream| connection(stream, Arc::clone(&workload))).await;
+}
+
+/// Has a conversation with everybody who connects, at most [`MAX_CONNECTIONS`] of them at once.
+pub(crate) async fn accept<C>(
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    converse: impl Fn(TcpStream) -> C,
+) where
+    C: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -89,7 +108,9 @@ pub async fn serve(listener: TcpListener, workload: Arc<Workload>, shutdown: imp
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&workload)));
+                    // An answer is written at once, so this only saves a delay; without it the answer is as good.
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(converse(stream));
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
@@ -97,13 +118,21 @@ pub async fn serve(listener: TcpListener, workload: Arc<Workload>, shutdown: imp
     }
 }
 
-async fn connection(stream: TcpStream, workload: Arc<Workload>) {
-    // An answer is written at once, so this only saves a delay; without it the answer is as good.
-    let _ = stream.set_nodelay(true);
-    converse(Wire::new(stream), &workload).await;
+/// Finds out which version a client speaks, and answers it in the same.
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, workload: Arc<Workload>) {
+    let mut wire = Wire::new(stream);
+    if !matches!(timeout(IDLE_TIMEOUT, wire.begins()).await, Ok(Ok(true))) {
+        return;
+    }
+    // A client that is too slow to tell is none of HTTP/2's.
+    if let Ok(Ok(true)) = timeout(READ_TIMEOUT, wire.begins_with(http2::PREFACE)).await {
+        http2::converse(wire, workload).await;
+    } else {
+        converse(wire, &workload).await;
+    }
 }
 
-/// Answers the requests of one connection, one after the other.
+/// Answers the requests of one connection in HTTP/1.1, one after the other.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, workload: &Workload) {
     while let Ok(Ok(true)) = timeout(IDLE_TIMEOUT, wire.begins()).await {
         let (bytes, keep) = match timeout(READ_TIMEOUT, receive(&mut wire, workload)).await {
@@ -115,7 +144,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, workload
             }
             Ok(Err(ReadError::Closed | ReadError::CutOff | ReadError::Io(_))) => return,
             Ok(Err(error)) => return refuse(wire, &Response::refusal(&error)).await,
-            Err(_) => return refuse(wire, &Response::text(408, "the request did not arrive in time")).await,
+            Err(_) => return refuse(wire, &Response::too_slow()).await,
         };
         if !matches!(timeout(WRITE_TIMEOUT, wire.stream().write_all(&bytes)).await, Ok(Ok(()))) || !keep {
             return;
@@ -170,65 +199,10 @@ async fn answer(workload: &Workload, request: &Request) -> Response {
         return response;
     }
     let headers = head.fields.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))).collect();
-    let mut response = Response::json(&Answer {
-        identity: workload.identity(),
-        request: Asked { id: request.id, method: &head.method, target: &head.target, headers },
-    });
-    response.fields.push((WORKLOAD_FIELD, workload.identity().workload.to_string()));
-    response.fields.extend(request.id.map(|id| (REQUEST_ID_FIELD, id.to_string())));
-    response
-}
-
-/// The body of an answer.
-#[derive(Serialize)]
-struct Answer<'a> {
-    #[serde(flatten)]
-    identity: &'a Identity,
-    request: Asked<'a>,
-}
-
-/// The request as it came.
-#[derive(Serialize)]
-struct Asked<'a> {
-    id: Option<RequestId>,
-    method: &'a str,
-    target: &'a str,
-    headers: Vec<(&'a str, Cow<'a, str>)>,
-}
-
-/// A response before it is written.
-#[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    fields: Vec<(&'static str, String)>,
-    pub(crate) body: Vec<u8>,
+    Response::to(workload, Asked { id: request.id, method: &head.method, target: &head.target, headers })
 }
 
 impl Response {
-    pub(crate) fn json(value: &impl Serialize) -> Self {
-        match serde_json::to_vec(value) {
-            Ok(body) => Self { status: 200, fields: vec![("content-type", "application/json".to_owned())], body },
-            Err(error) => Self::text(500, &error.to_string()),
-        }
-    }
-
-    pub(crate) fn text(status: u16, text: &str) -> Self {
-        Self::bytes(status, text.as_bytes().to_vec())
-    }
-
-    pub(crate) fn bytes(status: u16, body: Vec<u8>) -> Self {
-        Self { status, fields: vec![("content-type", "text/plain; charset=utf-8".to_owned())], body }
-    }
-
-    fn refusal(error: &ReadError) -> Self {
-        let status = match error {
-            ReadError::BodyTooLarge { .. } => 413,
-            ReadError::HeadTooLarge => 431,
-            _ => 400,
-        };
-        Self::text(status, &error.to_string())
-    }
-
     fn encode(&self, method: &str, keep_alive: bool) -> Vec<u8> {
         let reason = match self.status {
             200 => "OK",
@@ -267,7 +241,7 @@ mod tests {
     async fn told(bytes: &[u8]) -> String {
         let (mut client, server) = tokio::io::duplex(4 * MAX_BODY_BYTES);
         let workload = Workload::new("server".parse().unwrap());
-        let conversation = tokio::spawn(async move { converse(Wire::new(server), &workload).await });
+        let conversation = tokio::spawn(connection(server, Arc::new(workload)));
         client.write_all(bytes).await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
@@ -296,7 +270,7 @@ mod tests {
     async fn a_client_that_does_not_listen_is_dropped() {
         let (mut client, server) = tokio::io::duplex(64);
         let workload = Workload::new("server".parse().unwrap());
-        let conversation = tokio::spawn(async move { converse(Wire::new(server), &workload).await });
+        let conversation = tokio::spawn(connection(server, Arc::new(workload)));
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let begun = tokio::time::Instant::now();
         conversation.await.unwrap();
@@ -311,7 +285,7 @@ mod tests {
         let twice = format!("{head}content-length: 1\r\ncontent-length: 2\r\n\r\n");
         for (bytes, status) in [
             ("hello\r\n\r\n", "400"),
-            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400"),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", "400"),
             (&twice, "400"),
             (&large, "413"),
             (&long, "431"),

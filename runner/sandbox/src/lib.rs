@@ -26,7 +26,7 @@ use smi_agent::{Connection, Probe, ProbeError, Workload as AgentWorkload};
 use smi_schemas::names::Slug;
 use smi_schemas::report::Tally;
 use smi_schemas::smi::{Namespace, ServiceAccount};
-use smi_schemas::suite::{Cell, Service, Shape, Via, Workload};
+use smi_schemas::suite::{Cell, Protocol, Service, Shape, Via, Workload};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -122,6 +122,7 @@ impl Sandbox {
     pub async fn probe(&self, cell: &Cell, count: u32) -> Result<Tally, ProbeError> {
         let (host, address) = self.mesh.road(cell);
         let probe = Probe {
+            protocol: Protocol::Http,
             count,
             concurrency: CONCURRENCY,
             host,

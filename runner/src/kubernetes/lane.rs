@@ -16,7 +16,7 @@ use smi_schemas::codes::Code;
 use smi_schemas::names::{RunId, Slug};
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{Api, ApiVersion, Kind, Resource};
-use smi_schemas::suite::{Action, Cell, Open, Shape, Via, Workload};
+use smi_schemas::suite::{Action, Cell, Open, Protocol, Shape, Via, Workload};
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, ClusterError, Objects};
@@ -249,6 +249,7 @@ impl Lane for KubernetesLane {
         let from = self.workloads.get(&cell.from).ok_or_else(unknown)?;
         let probe = |seed| {
             Command::Probe(Probe {
+                protocol: Protocol::Http,
                 count: requests,
                 concurrency: CONCURRENCY.min(requests),
                 host,

@@ -4,7 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod control;
+mod frames;
+mod h2c;
+mod h2c_server;
 mod layer5;
+mod line;
+mod line_server;
 mod outcomes;
 mod process;
 mod server;
@@ -14,13 +19,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smi_agent::{Connection, Probe, Workload, serve};
+use smi_agent::{Connection, Probe, Workload, serve, serve_tcp, serve_udp};
 use smi_schemas::smi::Method;
+use smi_schemas::suite::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 /// No step of a test takes longer; one that does has failed.
 const LIMIT: Duration = Duration::from_secs(20);
+
+const PROTOCOLS: [Protocol; 4] = [Protocol::Http, Protocol::H2c, Protocol::Tcp, Protocol::Udp];
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("a step of this test hangs")
@@ -40,17 +48,40 @@ fn closed() -> (TcpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// A workload that is served until the test's runtime ends.
+/// A workload that is served over HTTP until the test's runtime ends.
 async fn workload(name: &str) -> (Arc<Workload>, SocketAddr) {
-    let (listener, address) = listener().await;
+    workload_over(Protocol::Http, name).await
+}
+
+/// The same over any protocol.
+async fn workload_over(protocol: Protocol, name: &str) -> (Arc<Workload>, SocketAddr) {
     let workload = Arc::new(Workload::new(name.parse().unwrap()));
-    tokio::spawn(serve(listener, Arc::clone(&workload), std::future::pending()));
+    let (served, forever) = (Arc::clone(&workload), std::future::pending());
+    let (listener, address) = listener().await;
+    match protocol {
+        Protocol::Http | Protocol::H2c => tokio::spawn(serve(listener, served, forever)),
+        Protocol::Tcp => tokio::spawn(serve_tcp(listener, served, forever)),
+        Protocol::Udp => {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let address = socket.local_addr().unwrap();
+            tokio::spawn(serve_udp(socket, served, forever));
+            return (workload, address);
+        }
+    };
     (workload, address)
+}
+
+/// The same probe over another protocol.
+fn over(protocol: Protocol, probe: Probe) -> Probe {
+    let line = matches!(protocol, Protocol::Tcp | Protocol::Udp);
+    let path = if line { String::new() } else { probe.path };
+    Probe { protocol, path, ..probe }
 }
 
 /// One GET of `/`.
 fn probe_to(address: SocketAddr) -> Probe {
     Probe {
+        protocol: Protocol::Http,
         count: 1,
         concurrency: 1,
         host: "server.test".to_owned(),

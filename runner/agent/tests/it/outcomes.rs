@@ -1,23 +1,24 @@
-//! Every outcome, made to happen.
+//! Every outcome of HTTP/1.1, made to happen, and those that all protocols have in common.
 
 use std::net::{IpAddr, SocketAddr};
 
 use smi_agent::{Connection, Probe, ProbeError, ProbeResult, RequestId, probe};
 use smi_schemas::report::Unanswered;
 use smi_schemas::smi::Method;
+use smi_schemas::suite::Protocol;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
-use crate::{closed, field, head, listener, probe_to, within, workload};
+use crate::{PROTOCOLS, closed, field, head, listener, over, probe_to, within, workload, workload_over};
 
 const ID: &str = "x-smi-request-id";
 
-async fn sent(asked: &Probe) -> ProbeResult {
+pub(crate) async fn sent(asked: &Probe) -> ProbeResult {
     within(probe(asked)).await.unwrap()
 }
 
 /// What a single unanswered request is called.
-async fn outcome(asked: &Probe) -> Unanswered {
+pub(crate) async fn outcome(asked: &Probe) -> Unanswered {
     let result = sent(asked).await;
     assert_eq!((result.tally.sent, result.unanswered_ids.len()), (1, 1), "{result:?}");
     let (outcome, count) = result.tally.unanswered.into_iter().next().unwrap();
@@ -48,18 +49,25 @@ async fn outcome_of_answer(text: &str) -> Unanswered {
 
 #[tokio::test]
 async fn answered() {
-    let (workload, address) = workload("server").await;
-    let result = sent(&Probe { count: 5, concurrency: 2, ..probe_to(address) }).await;
-    assert_eq!(result.tally.sent, 5);
-    assert_eq!(result.tally.answered, [("server".parse().unwrap(), 5)].into());
-    assert_eq!((result.tally.non_answers(), result.unanswered_ids.len()), (0, 0));
-    assert_eq!(workload.log().dropped(), 0);
+    for protocol in PROTOCOLS {
+        for connection in [Connection::Fresh, Connection::Reuse] {
+            let (workload, address) = workload_over(protocol, "server").await;
+            let asked = Probe { count: 5, concurrency: 2, connection, ..over(protocol, probe_to(address)) };
+            let result = sent(&asked).await;
+            assert_eq!(result.tally.sent, 5);
+            assert_eq!(result.tally.answered, [("server".parse().unwrap(), 5)].into(), "{protocol:?} {connection:?}");
+            assert_eq!((result.tally.non_answers(), result.unanswered_ids.len()), (0, 0));
+            assert_eq!(workload.log().dropped(), 0);
+        }
+    }
 }
 
 #[tokio::test]
 async fn refused() {
     let (_closed, address) = closed();
-    assert_eq!(outcome(&probe_to(address)).await, Unanswered::Refused);
+    for protocol in PROTOCOLS {
+        assert_eq!(outcome(&over(protocol, probe_to(address))).await, Unanswered::Refused, "{protocol:?}");
+    }
 }
 
 #[tokio::test]
@@ -108,9 +116,12 @@ async fn not_http() {
 
 #[tokio::test]
 async fn timeout() {
-    let (never_accepts, address) = listener().await;
-    assert_eq!(outcome(&Probe { timeout_ms: 50, ..probe_to(address) }).await, Unanswered::Timeout);
-    drop(never_accepts);
+    let (_never_accepts, address) = listener().await;
+    let _never_answers = UdpSocket::bind(address).await.unwrap();
+    for protocol in PROTOCOLS {
+        let asked = Probe { timeout_ms: 50, ..over(protocol, probe_to(address)) };
+        assert_eq!(outcome(&asked).await, Unanswered::Timeout, "{protocol:?}");
+    }
 }
 
 #[tokio::test]
@@ -129,24 +140,31 @@ async fn timeout_within_a_response() {
 #[tokio::test]
 async fn unreachable() {
     let broadcast: IpAddr = "255.255.255.255".parse().unwrap();
-    let asked = Probe { address: Some(broadcast), ..probe_to(SocketAddr::new(broadcast, 9)) };
-    assert_eq!(outcome(&asked).await, Unanswered::Unreachable);
+    for protocol in PROTOCOLS {
+        let asked = over(protocol, probe_to(SocketAddr::new(broadcast, 9)));
+        let seen = outcome(&Probe { address: Some(broadcast), ..asked }).await;
+        assert_eq!(seen, Unanswered::Unreachable, "{protocol:?}");
+    }
 }
 
 #[tokio::test]
 async fn name_error() {
     let (_, address) = workload("server").await;
-    let asked = Probe { count: 3, host: "no-such-name.invalid".to_owned(), address: None, ..probe_to(address) };
-    let result = sent(&Probe { timeout_ms: 500, ..asked }).await;
-    assert_eq!(result.tally.unanswered, [(Unanswered::NameError, 3)].into());
-    assert_eq!(result.unanswered_ids.len(), 3);
+    for protocol in PROTOCOLS {
+        let asked = Probe { count: 3, host: "no-such-name.invalid".to_owned(), address: None, ..probe_to(address) };
+        let result = sent(&Probe { timeout_ms: 500, ..over(protocol, asked) }).await;
+        assert_eq!(result.tally.unanswered, [(Unanswered::NameError, 3)].into(), "{protocol:?}");
+        assert_eq!(result.unanswered_ids.len(), 3);
+    }
 }
 
 #[tokio::test]
 async fn names_are_resolved() {
     let (_, address) = workload("server").await;
-    let result = sent(&Probe { host: "localhost".to_owned(), address: None, ..probe_to(address) }).await;
-    assert_eq!(result.tally.answers(), 1);
+    for protocol in [Protocol::Http, Protocol::H2c] {
+        let named = Probe { host: "localhost".to_owned(), address: None, ..probe_to(address) };
+        assert_eq!(sent(&over(protocol, named)).await.tally.answers(), 1, "{protocol:?}");
+    }
 }
 
 #[tokio::test]
@@ -197,8 +215,10 @@ async fn an_answer_whose_body_breaks_off_is_an_answer() {
 #[tokio::test]
 async fn a_fault_of_this_machine_is_no_outcome() {
     // A link-local address without an interface.
-    let nowhere = Probe { address: Some("fe80::1".parse().unwrap()), ..probe_to("127.0.0.1:9".parse().unwrap()) };
-    assert!(matches!(within(probe(&nowhere)).await, Err(ProbeError::Local(_))));
+    for protocol in PROTOCOLS {
+        let nowhere = Probe { address: Some("fe80::1".parse().unwrap()), ..probe_to("127.0.0.1:9".parse().unwrap()) };
+        assert!(matches!(within(probe(&over(protocol, nowhere))).await, Err(ProbeError::Local(_))), "{protocol:?}");
+    }
 }
 
 #[tokio::test]
@@ -231,8 +251,13 @@ async fn every_method_is_sent_and_answered() {
         Method::Patch,
     ] {
         for connection in [Connection::Fresh, Connection::Reuse] {
-            let result = sent(&Probe { method, connection, count: 2, ..probe_to(address) }).await;
+            let asked = Probe { method, connection, count: 2, ..probe_to(address) };
+            let result = sent(&asked).await;
             assert_eq!(result.tally.answers(), 2, "{method:?} {connection:?}: {result:?}");
+            if method != Method::Connect {
+                let result = sent(&over(Protocol::H2c, asked)).await;
+                assert_eq!(result.tally.answers(), 2, "h2c {method:?} {connection:?}: {result:?}");
+            }
         }
     }
 }

@@ -87,6 +87,39 @@ async fn drive_passes_calls_and_answers() {
 }
 
 #[tokio::test]
+async fn every_protocol_is_served_and_probed() {
+    let control = format!("smi-agent-test-protocols-{}", std::process::id());
+    let anywhere = "127.0.0.1:0";
+    let arguments = ["serve", "--workload", "server", "--control", &control];
+    let addresses = ["--udp", anywhere, "--tcp", anywhere, "--listen", anywhere, "--tcp", anywhere];
+    let mut child = agent(&[&arguments[..], &addresses].concat());
+    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut listening = Vec::new();
+    for _ in 0..4 {
+        listening.push(within(stderr.next_line()).await.unwrap().unwrap());
+    }
+    let mut drive = Drive::start(&control);
+    for (line, end, protocols) in
+        [(0, "", &["http", "h2c"][..]), (1, " for TCP", &["tcp"]), (2, " for TCP", &["tcp"]), (3, " for UDP", &["udp"])]
+    {
+        let address = listening[line].strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(end));
+        let address: SocketAddr = address.and_then(|address| address.parse().ok()).expect(&listening[line]);
+        for protocol in protocols {
+            let mut probe = json!({
+                "protocol": protocol, "count": 3, "host": "127.0.0.1", "port": address.port(), "timeoutMs": 10_000, "seed": 7,
+            });
+            if matches!(*protocol, "http" | "h2c") {
+                probe["path"] = "/".into();
+            }
+            let answer = drive.ask(&format!("{}\n", json!({"id": 1, "command": {"probe": probe}}))).await;
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            let tally = &answer["reply"]["probe"]["tally"];
+            assert_eq!(*tally, json!({"sent": 3, "answered": {"server": 3}}), "{protocol}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn drive_ends_with_its_input_when_everything_is_answered() {
     let serve = Serve::start("end").await;
     let mut drive = serve.drive();
@@ -131,7 +164,9 @@ async fn signals_end_it_at_once_and_well() {
 
         let begun = Instant::now();
         let process = serve.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args([&format!("-{signal}"), &process]).status().await.unwrap().success());
+        // The shell's own: a bare machine has no program of that name.
+        let kill = ["-c", "kill \"$0\" \"$1\"", &format!("-{signal}"), &process];
+        assert!(Command::new("sh").args(kill).status().await.unwrap().success());
         assert_eq!(within(serve.child.wait()).await.unwrap().code(), Some(0), "{signal}");
         assert!(begun.elapsed() < Duration::from_secs(2), "{signal}");
         let mut said = String::new();
@@ -145,12 +180,26 @@ async fn signals_end_it_at_once_and_well() {
 async fn what_cannot_be_opened_is_named() {
     let serve = Serve::start("taken").await;
     let taken = serve.address.to_string();
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken_datagrams = datagrams.local_addr().unwrap().to_string();
+    let free = format!("smi-agent-test-free-{}", std::process::id());
     for (listen, control, code, reason) in [
-        (taken.as_str(), "smi-agent-test-free", 6, format!("cannot listen on {taken}")),
-        ("127.0.0.1:0", &serve.control, 6, format!("cannot open the control endpoint {:?}", serve.control)),
-        ("nowhere", "smi-agent-test-free", 2, "invalid value 'nowhere'".to_owned()),
+        (["--listen", &taken], &free, 6, format!("cannot listen on {taken}")),
+        (["--tcp", &taken], &free, 6, format!("cannot listen on {taken}")),
+        (["--udp", &taken_datagrams], &free, 6, format!("cannot listen on {taken_datagrams}")),
+        (
+            ["--listen", "127.0.0.1:0"],
+            &serve.control,
+            6,
+            format!("cannot open the control endpoint {:?}", serve.control),
+        ),
+        (["--listen", "nowhere"], &free, 2, "invalid value 'nowhere'".to_owned()),
+        (["--udp", "nowhere"], &free, 2, "invalid value 'nowhere'".to_owned()),
+        (["--control", &free], &free, 2, "<--listen <ADDRESS>|--tcp <ADDRESS>|--udp <ADDRESS>>".to_owned()),
     ] {
-        let second = agent(&["serve", "--workload", "b", "--listen", listen, "--control", control]);
+        let arguments = ["serve", "--workload", "b"];
+        let control = if listen[0] == "--control" { &[][..] } else { &["--control", control.as_str()] };
+        let second = agent(&[&arguments[..], &listen, control].concat());
         let Output { status, stderr, .. } = within(second.wait_with_output()).await.unwrap();
         let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(code), "{stderr}");
