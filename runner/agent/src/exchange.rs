@@ -33,7 +33,8 @@
 //! | no room for another stream, ever | `timeout` |
 //!
 //! A datagram that is a workload's answer to another request is a late or repeated one: it is passed over, and waiting
-//! goes on. On a connection an answer to another request is `not-http`'s neighbour: `http-200` or `foreign`.
+//! goes on. On a connection a workload's answer to another request is somebody else's: `http-200` over HTTP, `foreign`
+//! over TCP.
 //!
 //! Nothing is ever sent twice, and no redirect is followed.
 

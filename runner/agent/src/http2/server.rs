@@ -230,6 +230,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_client_that_begins_with_another_frame_is_dropped() {
+        assert_eq!(borne(&[GET]).await.0, Duration::ZERO);
+        assert_eq!(borne(&[b"\0\0\0\x04\x01\0\0\0\0"]).await.0, Duration::ZERO, "an acknowledgement");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_frame_that_drips_is_slow() {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let workload = Arc::new(Workload::new("server".parse().unwrap()));

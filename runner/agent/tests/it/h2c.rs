@@ -117,14 +117,22 @@ async fn not_http() {
         b"smi/1 4ff190b4c2c573ec999d8db75f206447\n",
         &ping,
     ] {
-        let seen = outcome_of(async |stream| {
-            // As a server of HTTP/1.1 that reads the preface.
-            head(stream).await;
-            stream.write_all(first).await.unwrap();
-            stream.shutdown().await.unwrap();
-            let _ = within(stream.read_to_end(&mut Vec::new())).await;
-        });
-        assert_eq!(seen.await, Unanswered::NotHttp, "{:?}", String::from_utf8_lossy(first));
+        for held in [false, true] {
+            let whole_frame = first.len() >= 9 && !first.starts_with(b"\0\0\x06");
+            if held && !whole_frame {
+                continue; // it might still become one of HTTP/2
+            }
+            let seen = outcome_of(async |stream| {
+                // As a server of HTTP/1.1 that reads the preface.
+                head(stream).await;
+                stream.write_all(first).await.unwrap();
+                if !held {
+                    stream.shutdown().await.unwrap();
+                }
+                let _ = within(stream.read_to_end(&mut Vec::new())).await;
+            });
+            assert_eq!(seen.await, Unanswered::NotHttp, "{:?}, held: {held}", String::from_utf8_lossy(first));
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 use crate::frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame, next,
-    next_of, request, settings,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, next, next_of, request, settings,
 };
 use crate::{over, probe_to, told, within, workload};
 
@@ -119,6 +119,55 @@ async fn targets_travel_byte_for_byte_or_not_at_all() {
             Err(error) => assert!(error.to_string().starts_with("path cannot"), "{target}: {error}"),
         }
     }
+}
+
+/// Sends a body as the server's flow control allows, and reads the head of what is answered.
+async fn upload(stream: &mut TcpStream, number: u32, mut left: usize) -> Frame {
+    let (mut of_stream, mut of_connection) = (65_535, 65_535);
+    loop {
+        let part = left.min(of_stream).min(of_connection).min(16_384);
+        if part > 0 {
+            let flags = if part == left { END_STREAM } else { 0 };
+            stream.write_all(&frame(DATA, flags, number, &vec![b'x'; part])).await.unwrap();
+            (left, of_stream, of_connection) = (left - part, of_stream - part, of_connection - part);
+            continue;
+        }
+        let frame = within(next(stream)).await.expect("the connection ends");
+        match (frame.kind, frame.stream) {
+            (HEADERS, _) => return frame,
+            (WINDOW_UPDATE, 0) => of_connection += increment(&frame),
+            (WINDOW_UPDATE, _) => of_stream += increment(&frame),
+            _ => {}
+        }
+    }
+}
+
+fn increment(frame: &Frame) -> usize {
+    u32::from_be_bytes(frame.payload[..].try_into().unwrap()) as usize
+}
+
+#[tokio::test]
+async fn bodies_are_read_to_their_limit() {
+    let (_, address) = workload("server").await;
+    for (bytes, answered) in [(0, true), (100_000, true), (MAX_BODY_BYTES, true), (MAX_BODY_BYTES + 1, false)] {
+        let mut stream = connect(address).await;
+        let flags = END_HEADERS | if bytes == 0 { END_STREAM } else { 0 };
+        stream.write_all(&frame(HEADERS, flags, 1, &request("/", true, &[]))).await.unwrap();
+        let head = upload(&mut stream, 1, bytes).await;
+        assert_eq!(head.payload[0] == STATUS_200, answered, "{bytes} bytes: {head:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_told_to_go_on() {
+    let (_, address) = workload("server").await;
+    let mut stream = connect(address).await;
+    let head = request("/", true, &[("expect", "100-continue")]);
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &head)).await.unwrap();
+    let go_on = within(next_of(&mut stream, HEADERS)).await;
+    assert_eq!((go_on.stream, go_on.flags), (1, END_HEADERS));
+    stream.write_all(&frame(DATA, END_STREAM, 1, b"x")).await.unwrap();
+    assert_eq!(body(&mut stream).await["workload"], "server");
 }
 
 #[tokio::test]
