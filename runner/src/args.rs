@@ -183,6 +183,12 @@ pub(crate) enum TargetKind {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SmiRelease {
+    /// access v1alpha1, specs v1alpha1, split v1alpha1 and v1alpha2, before releases had numbers
+    #[value(name = "before-v0.4.0")]
+    Older,
+    /// access v1alpha1, specs v1alpha2, split v1alpha3
+    #[value(name = "v0.4.0")]
+    V040,
     /// access v1alpha2, specs v1alpha3, split v1alpha3
     #[value(name = "v0.5.0")]
     V050,

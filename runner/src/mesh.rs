@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use smi_schemas::Digest;
 use smi_schemas::names::Slug;
+use smi_schemas::suite::Protocol;
 
 /// Bytes of a profile. The longest of ours has a thousand.
 pub const MAX_PROFILE_BYTES: usize = 64 * 1024;
@@ -59,8 +60,8 @@ pub struct Enrolment {
     pub namespace: Marks,
     /// Of pods in the mesh.
     pub pod: Marks,
-    /// Of Services.
-    pub service: Marks,
+    /// Of Services, by what is spoken at their ports.
+    pub services: BTreeMap<Protocol, Marks>,
     /// Of pods that stay out of the mesh.
     pub outside: Marks,
 }

@@ -12,7 +12,7 @@ use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
 use smi_schemas::smi::{Resource, ServiceAccount};
 use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
-use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Role, Shape, Suite, Via};
+use smi_schemas::suite::{Action, Assertion, Cell, Expect, Flaw, Flawed, Phase, Role, Scale, Shape, Suite, Via};
 use smi_verifier::judge::{agrees, within};
 
 use crate::plan::Plan;
@@ -209,14 +209,36 @@ pub fn deed(action: &Action) -> String {
         Action::Update(resource) => format!("change {}", object(resource)),
         Action::RoundTrip(resource) => format!("create {}, read it back, delete it", object(resource)),
         Action::Delete(reference) => format!("delete {} {}", reference.kind, reference.name),
+        Action::Refuse(Flawed { flaw, resource }) => {
+            format!("create {} with {}, which must be refused", object(resource), flaw_words(*flaw))
+        }
         Action::Discover(kind) => format!("ask in which versions {kind} is served"),
+        Action::Release => "look whether the tested versions are those of one SMI release".to_owned(),
+        Action::Scale(Scale { workload, replicas: 0 }) => format!("end {workload}"),
+        Action::Scale(Scale { workload, .. }) => format!("start {workload}"),
+        Action::Restart(workload) => format!("restart {workload}"),
         Action::Open(open) => {
             let names = |accounts: &[ServiceAccount]| {
                 accounts.iter().map(|account| account.service_account.as_str()).collect::<Vec<_>>().join(", ")
             };
             let to = open.to.service_account.as_str();
-            format!("let {} reach {to} by whatever the mesh needs", names(&open.from))
+            let over = open.tcp.map(|port| format!(" over TCP at port {port}")).unwrap_or_default();
+            format!("let {} reach {to}{over} by whatever the mesh needs", names(&open.from))
         }
+    }
+}
+
+fn flaw_words(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::NoDestination => "no destination",
+        Flaw::NoRules => "no rules",
+        Flaw::NoSources => "no sources",
+        Flaw::UnknownRuleKind => "a rule of an unknown kind",
+        Flaw::UnnamedMatch => "a match without a name",
+        Flaw::UnknownMethod => "a method that HTTP does not have",
+        Flaw::NoService => "no root Service",
+        Flaw::NoBackends => "no backends",
+        Flaw::NoWeight => "a backend without a weight",
     }
 }
 
@@ -227,8 +249,13 @@ pub fn call(cell: &Cell) -> String {
         Via::Pod => " by its own address",
         Via::Loopback => " by loopback",
     };
+    let port = cell.port.map(|port| format!(" at port {port}")).unwrap_or_default();
     let headers: Vec<String> = cell.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
-    format!("{} calls {}{road}, {} {}{}", cell.from, cell.to, cell.method.as_str(), cell.path, headers.concat())
+    let request = match cell.path.as_str() {
+        "" => String::new(),
+        path => format!(", {} {path}{}", cell.method.as_str(), headers.concat()),
+    };
+    format!("{} calls {}{port}{road}{request}", cell.from, cell.to)
 }
 
 /// What must come of a cell, in words.

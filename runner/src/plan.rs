@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use smi_schemas::Digest;
-use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::{Filters, Overrides};
 use smi_schemas::suite::{Assertion, Suite};
 use smi_verifier::judge::{Context, judge};
@@ -24,6 +24,8 @@ pub struct Plan {
     pub overrides: Overrides,
     /// The version of each API that is tested.
     pub apis: BTreeMap<Api, ApiVersion>,
+    /// Kinds that these versions are served without.
+    pub absent: BTreeSet<Kind>,
 }
 
 /// Why a version cannot be tested.
@@ -43,6 +45,7 @@ impl Plan {
         Context {
             suite: &self.suite,
             apis: &self.apis,
+            absent: &self.absent,
             filters: &self.filters,
             limit_ms: self.overrides.limit_ms,
             interrupted: false,

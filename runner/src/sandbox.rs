@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use smi_sandbox::Sandbox;
+use smi_sandbox::admission::Definitions;
 use smi_sandbox::mutant::Mutant;
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
@@ -12,10 +15,10 @@ use smi_schemas::names::{Slug, Version};
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{Api, ApiVersion, Kind, Resource};
 use smi_schemas::statement::{DigestSet, Enforcing, Mesh, Subject, Target as TargetKind};
-use smi_schemas::suite::{Action, Cell, Open, Shape};
+use smi_schemas::suite::{Action, Cell, Flawed, Open, Protocol, Shape};
 
-use crate::kubernetes::dialect;
-use crate::target::{Facts, Fault, Lane, Target, grant};
+use crate::kubernetes::dialect::{self, Dialect, Namespaces};
+use crate::target::{Facts, Fault, Lane, Target, grant, headers};
 
 /// Pause between rounds. The engine has no delay; the pause lets both lanes have their turn.
 const SPACING: Duration = Duration::from_millis(1);
@@ -24,13 +27,14 @@ const SPACING: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct SandboxTarget {
     facts: Facts,
+    dialect: Dialect,
     mutant: Option<Mutant>,
     seed: u64,
 }
 
 impl SandboxTarget {
     /// A sandbox in this process, whose image is the runner's own bytes.
-    pub fn new(version: Version, runner: Digest, seed: u64) -> Self {
+    pub fn new(version: Version, runner: Digest, apis: BTreeMap<Api, ApiVersion>, seed: u64) -> Self {
         let facts = Facts {
             subject: vec![Subject { name: "smi-runner".to_owned(), digest: DigestSet { sha256: runner.hex() } }],
             agent: runner,
@@ -40,7 +44,7 @@ impl SandboxTarget {
             crds: Vec::new(),
             enable: None,
         };
-        Self { facts, mutant: None, seed }
+        Self { facts, dialect: Dialect { apis, ..Dialect::default() }, mutant: None, seed }
     }
 
     /// The same with one deviation, to test a suite.
@@ -60,8 +64,23 @@ impl Target for SandboxTarget {
     async fn lane(&self, shape: Option<&Shape>) -> Result<SandboxLane, Fault> {
         let bare = Shape { name: self.facts.mesh.slug.clone(), workloads: vec![], services: vec![], health: vec![] };
         let omits = self.mutant.and_then(Mutant::omits);
-        let sandbox = Sandbox::start(shape.unwrap_or(&bare), self.mutant, self.seed).await;
-        Ok(SandboxLane { sandbox: sandbox.map_err(|error| no_socket(&error))?, served: dialect::all_spoken(), omits })
+        let shape = shape.unwrap_or(&bare).clone();
+        let sandbox = Sandbox::start(&shape, self.mutant, self.seed).await.map_err(|error| no_socket(&error))?;
+        let definitions = Definitions::new(self.mutant);
+        let schema =
+            |api| self.dialect.apis.get(&api).and_then(|version| definitions.schema(Kind::TrafficTarget, *version));
+        let required = schema(Api::Access).map(|schema| &schema["properties"]["destination"]["required"]);
+        let port_demanded =
+            required.and_then(Value::as_array).is_some_and(|fields| fields.iter().any(|name| name == "port"));
+        Ok(SandboxLane {
+            sandbox,
+            shape,
+            dialect: Dialect { port_demanded, ..self.dialect.clone() },
+            definitions,
+            served: dialect::all_spoken(),
+            omits,
+            probes: AtomicU64::new(0),
+        })
     }
 }
 
@@ -69,30 +88,68 @@ impl Target for SandboxTarget {
 #[derive(Debug)]
 pub struct SandboxLane {
     sandbox: Sandbox,
+    shape: Shape,
+    dialect: Dialect,
+    definitions: Definitions,
     served: BTreeMap<Api, BTreeSet<ApiVersion>>,
     omits: Option<Kind>,
+    /// Probes so far.
+    probes: AtomicU64,
 }
 
 impl SandboxLane {
+    /// The object as the tested version writes it.
+    fn object(&self, resource: &Resource) -> Option<Value> {
+        self.dialect.write(resource, &namespaces())
+    }
+
+    /// What is left of an object once its schema has had its say; nothing when it refuses the object.
+    fn admitted(&self, kind: Kind, mut object: Value) -> Option<Value> {
+        let version = *self.dialect.apis.get(&kind.api())?;
+        self.definitions.admit(kind, version, &mut object).ok()?;
+        Some(object)
+    }
+
+    /// What the mesh reads of a resource, after it was written, admitted and stored.
+    fn stored(&self, resource: &Resource) -> Option<Resource> {
+        let object = self.admitted(resource.kind(), self.object(resource)?)?;
+        self.dialect.read(&object, &namespaces())
+    }
+
+    fn create(&self, resource: &Resource) -> ActionResult {
+        match self.stored(resource) {
+            Some(stored) => taken(&self.sandbox.engine_mut().create(stored)),
+            None => ActionResult::Refused,
+        }
+    }
+
+    fn update(&self, resource: &Resource) -> ActionResult {
+        match self.stored(resource) {
+            Some(stored) => taken(&self.sandbox.engine_mut().replace(stored)),
+            None => ActionResult::Refused,
+        }
+    }
+
     fn open(&self, open: &Open) -> ActionResult {
         let Some([routes, target]) = grant(open) else { return ActionResult::Refused };
-        let mut engine = self.sandbox.engine_mut();
-        let created = engine.create(routes).and_then(|()| engine.create(target));
-        taken(&created)
+        match self.create(&routes) {
+            ActionResult::Done => self.create(&target),
+            refused => refused,
+        }
     }
 
     fn round_trip(&self, resource: &Resource) -> ActionResult {
-        let mut engine = self.sandbox.engine_mut();
-        if engine.create(resource.clone()).is_err() {
-            return ActionResult::Refused;
+        let Some(written) = self.object(resource) else { return ActionResult::Refused };
+        match self.admitted(resource.kind(), written.clone()) {
+            Some(stored) => ActionResult::Lost(dialect::lost(&written, &stored)),
+            None => ActionResult::Refused,
         }
-        let lost = match engine.read(resource.kind(), resource.name()) {
-            Some(stored) if stored == resource => Vec::new(),
-            _ => vec!["/spec".to_owned()],
-        };
-        // It was created above under this lock, so it is there.
-        let _ = engine.delete(resource.kind(), resource.name());
-        ActionResult::Lost(lost)
+    }
+
+    fn refuse(&self, Flawed { flaw, resource }: &Flawed) -> ActionResult {
+        let Some(mut object) = self.object(resource) else { return ActionResult::Refused };
+        self.dialect.spoil(&mut object, *flaw);
+        if self.admitted(resource.kind(), object).is_some() { ActionResult::Done } else { ActionResult::Refused }
     }
 }
 
@@ -103,10 +160,8 @@ impl Lane for SandboxLane {
 
     async fn act(&self, action: &Action) -> Result<ActionResult, Fault> {
         Ok(match action {
-            Action::Apply(resource) | Action::ApplyOrRefuse(resource) => {
-                taken(&self.sandbox.engine_mut().create(resource.clone()))
-            }
-            Action::Update(resource) => taken(&self.sandbox.engine_mut().replace(resource.clone())),
+            Action::Apply(resource) | Action::ApplyOrRefuse(resource) => self.create(resource),
+            Action::Update(resource) => self.update(resource),
             Action::Delete(reference) => taken(&self.sandbox.engine_mut().delete(reference.kind, &reference.name)),
             Action::Open(open) => self.open(open),
             Action::Discover(kind) if self.omits == Some(*kind) => ActionResult::Served(Vec::new()),
@@ -114,16 +169,30 @@ impl Lane for SandboxLane {
                 ActionResult::Served(self.served.get(&kind.api()).into_iter().flatten().copied().collect())
             }
             Action::RoundTrip(resource) => self.round_trip(resource),
+            Action::Release => ActionResult::Done,
+            Action::Refuse(flawed) => self.refuse(flawed),
+            Action::Scale(scale) => {
+                self.sandbox.scale(&scale.workload, scale.replicas > 0);
+                ActionResult::Done
+            }
+            Action::Restart(workload) => {
+                self.sandbox.restart(workload);
+                ActionResult::Done
+            }
         })
     }
 
     async fn probe(&self, cell: &Cell, requests: u32) -> Result<Tally, Fault> {
-        let result = self.sandbox.probe(cell, requests).await;
+        let is_http =
+            self.shape.port(cell).is_some_and(|(protocol, _)| matches!(protocol, Protocol::Http | Protocol::H2c));
+        let probe = self.probes.fetch_add(1, Ordering::Relaxed);
+        let headers = if is_http { headers(cell, probe) } else { BTreeMap::new() };
+        let result = self.sandbox.probe(cell, headers, requests).await;
         result.map_err(|error| Fault { code: Code::AgentFault, detail: error.to_string() })
     }
 
     async fn wipe(&self) -> Result<(), Fault> {
-        self.sandbox.engine_mut().clear();
+        self.sandbox.reset();
         Ok(())
     }
 
@@ -133,6 +202,11 @@ impl Lane for SandboxLane {
 /// The sandbox's name among meshes.
 fn own_slug() -> Slug {
     "sandbox".parse().unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// Nothing of the sandbox is in Kubernetes, but its objects are written as if it were.
+fn namespaces() -> Namespaces {
+    Namespaces { main: "main".to_owned(), other: "other".to_owned() }
 }
 
 fn taken<E>(result: &Result<(), E>) -> ActionResult {

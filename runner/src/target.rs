@@ -1,12 +1,13 @@
 //! What a target is to the runner: facts, and lanes in which things are done and seen. Targets only observe.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Tally};
-use smi_schemas::smi::{HttpMatch, HttpRouteGroup, Kind, Method, Resource, Rule, TrafficTarget};
+use smi_schemas::smi::{HttpMatch, HttpRouteGroup, Kind, Method, Namespace, Ports, Resource, Rule, TrafficTarget};
 use smi_schemas::statement::{self, Crd, Mesh, Subject};
 use smi_schemas::suite::{Action, Cell, Open, Shape};
 
@@ -40,20 +41,49 @@ pub trait Lane: Sync {
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The resources that let callers reach a workload with every request, where TrafficTargets are what a mesh needs.
-/// Nothing when their name would be too long.
+/// The resources that let callers reach a workload, where TrafficTargets are what a mesh needs. They belong into the
+/// namespace of the workload. Nothing when their name would be too long.
 pub(crate) fn grant(open: &Open) -> Option<[Resource; 2]> {
-    let name: Slug = format!("open-{}", open.to.service_account).parse().ok()?;
-    let everything = HttpMatch {
-        name: name.clone(),
-        path_regex: Some("/.*".to_owned()),
-        methods: Some(vec![Method::Any]),
-        headers: None,
+    let namespace = if open.to.namespace == Namespace::Other { "other-" } else { "" };
+    let protocol = if open.tcp.is_some() { "tcp-" } else { "" };
+    let name: Slug = format!("open-{protocol}{namespace}{}", open.to.service_account).parse().ok()?;
+    let (routes, kind, matches) = if let Some(port) = open.tcp {
+        (Resource::TcpRoute(Ports { name: name.clone(), ports: vec![port] }), Kind::TcpRoute, None)
+    } else {
+        let everything = HttpMatch {
+            name: name.clone(),
+            path_regex: Some("/.*".to_owned()),
+            methods: Some(vec![Method::Any]),
+            headers: None,
+        };
+        let routes = HttpRouteGroup { name: name.clone(), matches: vec![everything] };
+        (Resource::HttpRouteGroup(routes), Kind::HttpRouteGroup, Some(vec![name.clone()]))
     };
-    let routes = HttpRouteGroup { name: name.clone(), matches: vec![everything] };
-    let rule = Rule { kind: Kind::HttpRouteGroup, name: name.clone(), matches: Some(vec![name.clone()]) };
-    let target = TrafficTarget { name, destination: open.to.clone(), sources: open.from.clone(), rules: vec![rule] };
-    Some([Resource::HttpRouteGroup(routes), Resource::TrafficTarget(target)])
+    let rules = vec![Rule { kind, name: name.clone(), matches }];
+    let (destination, sources) = (open.to.clone(), open.from.clone());
+    let target = TrafficTarget { name, destination, port: open.tcp, sources, rules };
+    Some([routes, Resource::TrafficTarget(target)])
+}
+
+/// What clients of all kinds say they are; the last one says nothing.
+const USER_AGENTS: [&str; 5] = [
+    "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15",
+    "curl/8.14.1",
+    "Go-http-client/1.1",
+    "",
+];
+
+/// The headers of the requests of one probe: those of the cell, and a User-Agent of many, so that no mesh can know a
+/// test by it.
+pub(crate) fn headers(cell: &Cell, probe: u64) -> BTreeMap<String, String> {
+    let mut headers = cell.headers.clone();
+    let named = headers.keys().any(|name| name.eq_ignore_ascii_case("user-agent"));
+    let agent = USER_AGENTS[usize::try_from(probe % USER_AGENTS.len() as u64).unwrap_or_default()];
+    if !named && !agent.is_empty() {
+        headers.insert("user-agent".to_owned(), agent.to_owned());
+    }
+    headers
 }
 
 /// What is known of a target before anything is done.

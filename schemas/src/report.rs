@@ -124,6 +124,10 @@ pub struct Window {
     pub rounds: u32,
     /// The last rounds, which `cells` counts: the hold's, or those before the limit.
     pub held: u32,
+    /// In the last round a request was delivered that had been denied for longer than settling takes. That ends the
+    /// probing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relapsed: bool,
     /// Pause between rounds, the target's choice.
     pub spacing_ms: u32,
     /// From the last action to the first of the agreeing rounds that the probing ended with.

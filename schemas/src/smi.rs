@@ -57,6 +57,8 @@ pub enum Kind {
     HttpRouteGroup,
     #[serde(rename = "TCPRoute")]
     TcpRoute,
+    #[serde(rename = "UDPRoute")]
+    UdpRoute,
     TrafficSplit,
 }
 
@@ -80,7 +82,9 @@ pub enum Resource {
     #[serde(rename = "HTTPRouteGroup")]
     HttpRouteGroup(HttpRouteGroup),
     #[serde(rename = "TCPRoute")]
-    TcpRoute(TcpRoute),
+    TcpRoute(Ports),
+    #[serde(rename = "UDPRoute")]
+    UdpRoute(Ports),
     TrafficSplit(TrafficSplit),
 }
 
@@ -92,6 +96,10 @@ pub struct TrafficTarget {
     pub name: Slug,
     /// All pods with this ServiceAccount.
     pub destination: ServiceAccount,
+    /// The one port of the destination that is granted; absent means every port. Versions from v1alpha3 on have no such
+    /// field, and a dialect leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// Who may call.
     pub sources: Vec<ServiceAccount>,
     /// What may be called; rules add up.
@@ -167,10 +175,10 @@ pub enum Method {
     Patch,
 }
 
-/// TCP ports.
+/// Ports of TCP or UDP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TcpRoute {
+pub struct Ports {
     /// Name of the object.
     pub name: Slug,
     /// Ports; none means every port. Versions before v1alpha4 have no ports, and a dialect leaves them out.
@@ -200,6 +208,9 @@ pub struct Backend {
     pub service: Slug,
     /// Its weight relative to the sum.
     pub weight: u32,
+    /// The weight counts thousandths: 500 is `500m`, a half. Only split v1alpha1 can write that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub milli: bool,
 }
 
 impl Api {
@@ -212,6 +223,31 @@ impl Api {
             Self::Access => "access",
             Self::Specs => "specs",
             Self::Split => "split",
+        }
+    }
+}
+
+/// A release of SMI: only a label for a set of API versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Release {
+    V040,
+    V050,
+    V060,
+}
+
+impl Release {
+    /// Every release, oldest first.
+    pub const ALL: [Self; 3] = [Self::V040, Self::V050, Self::V060];
+
+    /// The version of an API in this release.
+    pub fn version(self, api: Api) -> ApiVersion {
+        use ApiVersion::{V1alpha1, V1alpha2, V1alpha3, V1alpha4};
+        match (self, api) {
+            (Self::V040, Api::Access) => V1alpha1,
+            (Self::V040, Api::Specs) | (Self::V050, Api::Access) => V1alpha2,
+            (Self::V040 | Self::V050, Api::Split) | (Self::V050, Api::Specs) | (Self::V060, Api::Access) => V1alpha3,
+            (Self::V060, Api::Specs | Api::Split) => V1alpha4,
         }
     }
 }
@@ -249,22 +285,50 @@ impl Method {
     }
 }
 
+impl Backend {
+    /// Its weight in thousandths.
+    pub fn thousandths(&self) -> u64 {
+        u64::from(self.weight) * if self.milli { 1 } else { 1_000 }
+    }
+}
+
 impl Kind {
+    /// Every kind, in the order of their APIs.
+    pub const ALL: [Self; 5] =
+        [Self::TrafficTarget, Self::HttpRouteGroup, Self::TcpRoute, Self::UdpRoute, Self::TrafficSplit];
+
     /// As Kubernetes writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TrafficTarget => "TrafficTarget",
             Self::HttpRouteGroup => "HTTPRouteGroup",
             Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
             Self::TrafficSplit => "TrafficSplit",
         }
+    }
+
+    /// As paths of the Kubernetes API write it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::TrafficTarget => "traffictargets",
+            Self::HttpRouteGroup => "httproutegroups",
+            Self::TcpRoute => "tcproutes",
+            Self::UdpRoute => "udproutes",
+            Self::TrafficSplit => "trafficsplits",
+        }
+    }
+
+    /// The name of its CRD.
+    pub fn crd(self) -> String {
+        format!("{}.{}.smi-spec.io", self.plural(), self.api())
     }
 
     /// The API that has this kind.
     pub fn api(self) -> Api {
         match self {
             Self::TrafficTarget => Api::Access,
-            Self::HttpRouteGroup | Self::TcpRoute => Api::Specs,
+            Self::HttpRouteGroup | Self::TcpRoute | Self::UdpRoute => Api::Specs,
             Self::TrafficSplit => Api::Split,
         }
     }
@@ -277,6 +341,7 @@ impl Resource {
             Self::TrafficTarget(_) => Kind::TrafficTarget,
             Self::HttpRouteGroup(_) => Kind::HttpRouteGroup,
             Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::UdpRoute(_) => Kind::UdpRoute,
             Self::TrafficSplit(_) => Kind::TrafficSplit,
         }
     }
@@ -286,7 +351,7 @@ impl Resource {
         match self {
             Self::TrafficTarget(object) => &object.name,
             Self::HttpRouteGroup(object) => &object.name,
-            Self::TcpRoute(object) => &object.name,
+            Self::TcpRoute(object) | Self::UdpRoute(object) => &object.name,
             Self::TrafficSplit(object) => &object.name,
         }
     }
@@ -297,7 +362,7 @@ impl Resource {
         match self {
             Self::TrafficTarget(target) => kinds.extend(target.rules.iter().map(|rule| rule.kind)),
             Self::TrafficSplit(split) if split.matches.is_some() => kinds.push(Kind::HttpRouteGroup),
-            Self::TrafficSplit(_) | Self::HttpRouteGroup(_) | Self::TcpRoute(_) => {}
+            Self::TrafficSplit(_) | Self::HttpRouteGroup(_) | Self::TcpRoute(_) | Self::UdpRoute(_) => {}
         }
         kinds
     }

@@ -21,7 +21,7 @@
 //! assert_eq!(Statement::read(newer.as_bytes()), Err(StatementError::SchemaVersion { found: 2 }));
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -32,7 +32,7 @@ use crate::digest::Digest;
 use crate::json::{self, JsonError};
 use crate::names::{AssertionId, Glob, RunId, Slug, Version};
 use crate::report::Result as AssertionResult;
-use crate::smi::{Api, ApiVersion};
+use crate::smi::{Api, ApiVersion, Kind};
 use crate::time::Timestamp;
 
 /// The type of every in-toto statement.
@@ -304,7 +304,7 @@ impl Statement {
     }
 
     fn check(&self) -> Result<(), StatementError> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let subjects_hold = self.subject.iter().all(|subject| {
             is_image_name(&subject.name)
                 && Digest::from_hex(&subject.digest.sha256).is_ok()
@@ -341,6 +341,26 @@ impl Statement {
             && mesh.profile == runner.digest
             && crds.is_empty()
     }
+}
+
+impl Predicate {
+    /// Kinds that the tested versions are served without, as the CRDs say. The sandbox has every kind.
+    pub fn absent(&self) -> BTreeSet<Kind> {
+        if matches!(self.target, Target::Sandbox {}) {
+            return BTreeSet::new();
+        }
+        absent(&self.apis, &self.crds)
+    }
+}
+
+/// Kinds that the tested versions are served without.
+pub fn absent(apis: &BTreeMap<Api, ApiVersion>, crds: &[Crd]) -> BTreeSet<Kind> {
+    let serves = |kind: &Kind, version: &ApiVersion| {
+        let name = kind.crd();
+        crds.iter().any(|crd| crd.name == name && crd.served.contains(version))
+    };
+    let is_absent = |kind: &Kind| apis.get(&kind.api()).is_some_and(|tested| !serves(kind, tested));
+    Kind::ALL.into_iter().filter(is_absent).collect()
 }
 
 impl Filters {

@@ -10,9 +10,12 @@
 //! or a broken cluster network cannot be blamed on the mesh.
 //!
 //! A phase with an expectation is held for [`Pace::hold`] rounds, one with controls only for [`Pace::gate`] rounds.
-//! In a round, `allow` and `deny` are one request, `only` and `spread` are [`Pace::poll`] requests. `shares` are not
+//! In a round, `allow` is one request, `deny`, `only` and `spread` are [`Pace::poll`] requests. `shares` are not
 //! probed in rounds: after the hold, a batch is drawn until `n` requests are answered, and a batch outside its bounds
 //! is drawn once more.
+//!
+//! A Service has one protocol, and a cell speaks that of the Service it calls. What a cell calls by address listens
+//! where the first Service leads that selects it.
 //!
 //! Paths begin with the last part of the assertion's id wherever a grant is at stake, so that what one assertion
 //! leaves behind cannot answer for the next.
@@ -32,7 +35,7 @@
 //!       {"name": "client", "serviceAccount": "client", "labels": {"app": "client"}},
 //!       {"name": "server", "serviceAccount": "server", "labels": {"app": "server"}}
 //!     ],
-//!     "services": [{"name": "server", "selector": {"app": "server"}, "port": 8080, "targetPort": 8080}],
+//!     "services": [{"name": "server", "selector": {"app": "server"}, "ports": [{"port": 8080, "targetPort": 8080}]}],
 //!     "health": [{"from": "server", "to": "server", "via": "loopback", "path": "/health", "expect": "allow"}]
 //!   }],
 //!   "assertions": [{
@@ -73,7 +76,7 @@ use crate::smi::{Api, ApiVersion, Kind, Method, Namespace, Resource, ServiceAcco
 
 pub use check::{Fault, Place};
 
-/// Bytes of a suite file. The draft has about 40 KiB.
+/// Bytes of a suite file. The draft has about 120 KiB.
 pub const MAX_SUITE_BYTES: usize = 1024 * 1024;
 
 /// Answered requests of the largest batch; with those that may be lost, 10,000 are sent.
@@ -81,6 +84,9 @@ pub const MAX_SAMPLE: u32 = 9_900;
 
 /// The longest limit: an hour.
 pub const MAX_LIMIT_MS: u64 = 60 * 60 * 1000;
+
+/// Bytes that one compiled regular expression may take.
+pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Rounds of the longest hold, gate or settling, and requests of the largest poll.
 pub const MAX_ROUNDS: u32 = 1_000;
@@ -149,7 +155,7 @@ pub struct Pace {
     pub gate: u32,
     /// Agreeing rounds before the hold, which are not counted.
     pub settle: u32,
-    /// Requests of an `only` or `spread` cell in one round.
+    /// Requests of a `deny`, `only` or `spread` cell in one round.
     pub poll: u32,
 }
 
@@ -161,7 +167,7 @@ pub struct Shape {
     pub name: Slug,
     /// One pod each.
     pub workloads: Vec<Workload>,
-    /// Services, in the main namespace.
+    /// Services.
     pub services: Vec<Service>,
     /// Controls of every phase.
     pub health: Vec<Cell>,
@@ -180,19 +186,42 @@ pub struct Workload {
     pub service_account: Slug,
     /// Labels that Services select by.
     pub labels: BTreeMap<Slug, Slug>,
-    /// Kept out of the mesh: no sidecar, and it calls and is called by plain Kubernetes names.
+    /// Kept out of the mesh: no sidecar, and it calls by plain Kubernetes names.
     #[serde(default, skip_serializing_if = "is_default")]
     pub outside: bool,
+    /// Where it listens, if not wherever a Service leads that selects it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub listens: BTreeSet<u16>,
+    /// Not there until it is scaled to one. A Service that selects only such workloads is not there before them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub absent: bool,
 }
 
-/// A Service with one port.
+/// A Service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Service {
-    /// Its name.
+    /// Its name in the shape.
     pub name: Slug,
+    /// Where it and its workloads live.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub namespace: Namespace,
+    /// Its name in Kubernetes, where a Service of the other namespace has the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Slug>,
     /// Labels of its workloads.
     pub selector: BTreeMap<Slug, Slug>,
+    /// What its workloads speak at all of its ports.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protocol: Protocol,
+    /// Its ports; a cell that names none calls the first.
+    pub ports: Vec<Port>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Port {
     /// The port that clients call.
     pub port: u16,
     /// The port that its workloads listen on.
@@ -281,6 +310,58 @@ pub enum Action {
     Discover(Kind),
     /// Write a resource with every field and read it back.
     RoundTrip(Resource),
+    /// Ask whether the tested versions are those of one SMI release.
+    Release,
+    /// Write a resource with a flaw, which Kubernetes must refuse.
+    Refuse(Flawed),
+    /// Start a workload that is not there, or end one.
+    Scale(Scale),
+    /// End a workload's pod and start it anew.
+    Restart(Slug),
+}
+
+/// A resource that its API's schema does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Flawed {
+    /// What is wrong with it.
+    pub flaw: Flaw,
+    /// The same without the flaw.
+    pub resource: Resource,
+}
+
+/// What is wrong with a resource: one of its required fields is left out, or a word is not one of those allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flaw {
+    /// A TrafficTarget without a destination.
+    NoDestination,
+    /// A TrafficTarget without rules.
+    NoRules,
+    /// A TrafficTarget without sources.
+    NoSources,
+    /// A rule whose kind is no kind of route.
+    UnknownRuleKind,
+    /// A match without a name.
+    UnnamedMatch,
+    /// A method that HTTP does not have.
+    UnknownMethod,
+    /// A TrafficSplit without a root Service.
+    NoService,
+    /// A TrafficSplit without backends.
+    NoBackends,
+    /// A backend without a weight.
+    NoWeight,
+}
+
+/// How many pods a workload has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scale {
+    /// The workload.
+    pub workload: Slug,
+    /// 0 or 1: each pod is a workload of its own, so that it is known which one answered.
+    pub replicas: u8,
 }
 
 /// A resource by name.
@@ -301,6 +382,9 @@ pub struct Open {
     pub from: Vec<ServiceAccount>,
     /// Those called.
     pub to: ServiceAccount,
+    /// What is spoken to them: HTTP, or TCP at this port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<u16>,
 }
 
 /// One call and what must come of it.
@@ -314,10 +398,14 @@ pub struct Cell {
     /// By which road.
     #[serde(default, skip_serializing_if = "is_default")]
     pub via: Via,
+    /// The port that it calls; absent means the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// Method, never `*`.
     #[serde(default = "get", skip_serializing_if = "is_get")]
     pub method: Method,
-    /// Request target, sent byte for byte.
+    /// Request target, sent byte for byte. TCP and UDP have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// Headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -425,6 +513,17 @@ impl Suite {
     }
 }
 
+impl Flaw {
+    /// The kind that can have it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::NoDestination | Self::NoRules | Self::NoSources | Self::UnknownRuleKind => Kind::TrafficTarget,
+            Self::UnnamedMatch | Self::UnknownMethod => Kind::HttpRouteGroup,
+            Self::NoService | Self::NoBackends | Self::NoWeight => Kind::TrafficSplit,
+        }
+    }
+}
+
 impl Pace {
     /// Agreeing rounds that a phase needs.
     pub fn needed(&self, phase: &Phase) -> u32 {
@@ -434,8 +533,8 @@ impl Pace {
     /// Requests of a cell in one round.
     pub fn requests(&self, cell: &Cell) -> u32 {
         match cell.expect {
-            Expect::Only(_) | Expect::Spread(_) => self.poll,
-            Expect::Allow | Expect::Deny | Expect::Shares(_) => 1,
+            Expect::Deny | Expect::Only(_) | Expect::Spread(_) => self.poll,
+            Expect::Allow | Expect::Shares(_) => 1,
         }
     }
 }
@@ -462,17 +561,53 @@ impl Shape {
         }
     }
 
+    /// The ports that a workload listens on, with what is spoken there. HTTP/1.1 and HTTP/2 share theirs.
+    pub fn listens(&self, workload: &Workload) -> BTreeSet<(Protocol, u16)> {
+        let services = self.services.iter().filter(|service| service.selects(workload));
+        let ports = services.flat_map(|service| service.ports.iter().map(|port| (service.protocol, port.target_port)));
+        let shared = ports.map(|(protocol, port)| match protocol {
+            Protocol::Http | Protocol::H2c => (Protocol::Http, port),
+            Protocol::Tcp | Protocol::Udp => (protocol, port),
+        });
+        shared.filter(|(_, port)| workload.listens.is_empty() || workload.listens.contains(port)).collect()
+    }
+
+    /// What a cell's requests speak, and the port they go to: a Service's by name, a workload's own by address.
+    pub fn port(&self, cell: &Cell) -> Option<(Protocol, Port)> {
+        let leads_there = |service: &&Service| match cell.via {
+            Via::Service => service.name == cell.to,
+            Via::Pod | Via::Loopback => self.workload(&cell.to).is_some_and(|to| service.selects(to)),
+        };
+        let service = self.services.iter().find(leads_there)?;
+        let called = |port: &&Port| match cell.via {
+            Via::Service => cell.port.is_none_or(|called| called == port.port),
+            Via::Pod | Via::Loopback => cell.port.is_none_or(|called| called == port.target_port),
+        };
+        Some((service.protocol, *service.ports.iter().find(called)?))
+    }
+
+    /// Whether a Service is there only once one of its workloads is started.
+    pub fn is_absent(&self, service: &Service) -> bool {
+        let mut selected = self.selected(service).peekable();
+        selected.peek().is_some() && selected.all(|workload| workload.absent)
+    }
+
     /// The workloads behind a Service.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Workload> {
-        let reachable = |workload: &&Workload| workload.namespace == Namespace::Main && service.selects(workload);
-        self.workloads.iter().filter(reachable)
+        self.workloads.iter().filter(|workload| service.selects(workload))
     }
 }
 
 impl Service {
-    /// Whether the workload's labels carry the whole selector.
+    /// Whether the workload lives beside it and its labels carry the whole selector.
     pub fn selects(&self, workload: &Workload) -> bool {
-        self.selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value))
+        let carries = self.selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value));
+        self.namespace == workload.namespace && carries
+    }
+
+    /// Its name in Kubernetes.
+    pub fn object(&self) -> &Slug {
+        self.object.as_ref().unwrap_or(&self.name)
     }
 }
 
@@ -517,8 +652,11 @@ impl Action {
             Self::Apply(resource)
             | Self::ApplyOrRefuse(resource)
             | Self::Update(resource)
-            | Self::RoundTrip(resource) => Some(resource),
-            Self::Delete(_) | Self::Open(_) | Self::Discover(_) => None,
+            | Self::RoundTrip(resource)
+            | Self::Refuse(Flawed { resource, .. }) => Some(resource),
+            Self::Delete(_) | Self::Open(_) | Self::Discover(_) | Self::Release | Self::Scale(_) | Self::Restart(_) => {
+                None
+            }
         }
     }
 
@@ -526,9 +664,9 @@ impl Action {
         match self {
             Self::Delete(reference) => vec![reference.kind],
             Self::Discover(kind) => vec![*kind],
-            Self::RoundTrip(resource) => vec![resource.kind()],
+            Self::RoundTrip(resource) | Self::Refuse(Flawed { resource, .. }) => vec![resource.kind()],
             Self::Apply(resource) | Self::ApplyOrRefuse(resource) | Self::Update(resource) => resource.kinds(),
-            Self::Open(_) => Vec::new(),
+            Self::Open(_) | Self::Release | Self::Scale(_) | Self::Restart(_) => Vec::new(),
         }
     }
 }
@@ -538,6 +676,12 @@ impl Assertion {
     pub fn uses(&self) -> BTreeSet<Api> {
         let actions = self.phases.iter().flat_map(|phase| &phase.actions);
         actions.flat_map(Action::kinds).map(Kind::api).chain([self.api]).collect()
+    }
+
+    /// The kinds that it cannot do without. To ask for one is not to need it.
+    pub fn needs(&self) -> BTreeSet<Kind> {
+        let actions = self.phases.iter().flat_map(|phase| &phase.actions);
+        actions.filter(|action| !matches!(action, Action::Discover(_))).flat_map(Action::kinds).collect()
     }
 }
 

@@ -15,7 +15,7 @@ use smi_runner::target::{Facts, Fault, Lane, Target};
 use smi_schemas::Digest;
 use smi_schemas::names::RunId;
 use smi_schemas::report::{ActionResult, Result as AssertionResult, Tally};
-use smi_schemas::statement::{Filters, Overrides};
+use smi_schemas::statement::{Filters, Overrides, absent};
 use smi_schemas::suite::{Action, BUILTIN, Cell, Shape, Suite};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,8 @@ async fn measured(mesh: &str) {
     let survey = Survey::of(&cluster).await.unwrap();
     let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
     let apis = choose(&survey.served, &[].into()).unwrap();
-    let plan = Plan { suite, digest, filters: Filters::default(), overrides: Overrides::default(), apis };
+    let absent = absent(&apis, &survey.crds);
+    let plan = Plan { suite, digest, filters: Filters::default(), overrides: Overrides::default(), apis, absent };
     let id: [u8; 16] =
         Digest::of(format!("{:?}", std::time::SystemTime::now()).as_bytes()).as_bytes()[..16].try_into().unwrap();
     println!("cluster   run {}, to be cleaned up by this id if it breaks off", RunId::new(id));

@@ -22,12 +22,13 @@ use smi_agent::{Connection, Probe, Workload, probe, serve};
 use smi_schemas::report::{Result as AssertionResult, Tally, Window};
 use smi_schemas::smi::Method;
 use smi_schemas::suite::{Assertion, BUILTIN, Protocol, Suite};
+use smi_tests::mutants::versions;
 use smi_tests::vectors;
 use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::verify;
 
 const RUNS: usize = 9;
-const LANES: u32 = 2;
+const LANES: u32 = 4;
 const CONCURRENCY: u32 = 16;
 const MAX_COUNT: u32 = 10_000;
 const VERIFICATIONS: u32 = 50;
@@ -44,7 +45,7 @@ fn sandbox(runtime: &tokio::runtime::Runtime) {
     let mut requests = 0;
     let suite_time = median(|| {
         let started = Instant::now();
-        let results = runtime.block_on(smi_tests::mutants::run(None));
+        let results = runtime.block_on(smi_tests::mutants::run(None, versions(None)));
         let elapsed = started.elapsed();
         requests = sent(&suite, &results);
         elapsed
@@ -84,9 +85,9 @@ async fn bare(requests: u32) -> Duration {
         while left > 0 {
             let count = left.min(MAX_COUNT);
             let wanted = Probe {
-                protocol: Protocol::Http,
                 count,
                 concurrency: CONCURRENCY,
+                protocol: Protocol::Http,
                 host: address.ip().to_string(),
                 port: address.port(),
                 address: None,
@@ -108,7 +109,7 @@ async fn bare(requests: u32) -> Duration {
 }
 
 fn verification(runtime: &tokio::runtime::Runtime) {
-    let results = runtime.block_on(smi_tests::mutants::run(None));
+    let results = runtime.block_on(smi_tests::mutants::run(None, versions(None)));
     let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
     let bundle = vectors::signed(|statement| {
         statement.predicate.suite.version = suite.version.clone();

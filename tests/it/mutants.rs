@@ -6,20 +6,59 @@ use std::fs;
 
 use futures_util::future::join_all;
 use smi_sandbox::mutant::Mutant;
+use smi_schemas::codes::Code;
 use smi_schemas::report::Status;
+use smi_schemas::smi::ApiVersion::{V1alpha1, V1alpha2, V1alpha3, V1alpha4};
+use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::suite::{BUILTIN, Suite};
-use smi_tests::mutants::{caught, meant, run};
+use smi_tests::mutants::{caught, meant, run, versions};
 
 /// Mutants at once; most of their time is waiting for limits.
 const AT_ONCE: usize = 6;
 
+/// Versions of access, specs and split: those of the releases, newest first, those before them, and a mixture that a real
+/// mesh serves.
+const VERSIONS: [[ApiVersion; 3]; 5] = [
+    [V1alpha3, V1alpha4, V1alpha4],
+    [V1alpha2, V1alpha3, V1alpha3],
+    [V1alpha1, V1alpha2, V1alpha2],
+    [V1alpha1, V1alpha1, V1alpha1],
+    [V1alpha3, V1alpha4, V1alpha2],
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_mesh_passes() {
-    let results = run(None).await;
-    let bad: Vec<_> =
-        results.iter().filter(|result| !matches!(result.status, Status::Pass | Status::Observed)).collect();
-    assert!(bad.is_empty(), "{bad:#?}");
-    assert!(caught(&results).is_empty());
+async fn the_reference_mesh_passes_in_every_version() {
+    let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
+    let mut passed = BTreeSet::new();
+    for versions in VERSIONS {
+        let apis: BTreeMap<Api, ApiVersion> = Api::ALL.into_iter().zip(versions).collect();
+        for (assertion, result) in suite.assertions.iter().zip(run(None, apis.clone()).await) {
+            let exists = assertion.versions.iter().all(|(api, versions)| versions.contains(&apis[api]));
+            let expected = match (exists, assertion.level.is_scored()) {
+                (true, true) => Status::Pass,
+                (true, false) => Status::Observed,
+                (false, _) => Status::NotApplicable,
+            };
+            assert_eq!(result.status, expected, "{versions:?} {result:#?}");
+            let mixed = result.reason == Code::ReleasesMixed;
+            assert!(expected != Status::Observed || result.reason == Code::Met || mixed, "{versions:?} {result:#?}");
+            passed.extend(
+                exists
+                    .then(|| apis.clone().into_iter().map(|tested| (assertion.id.clone(), tested)))
+                    .into_iter()
+                    .flatten(),
+            );
+        }
+    }
+    for assertion in &suite.assertions {
+        for (api, version) in assertion.versions.iter().flat_map(|(api, all)| all.iter().map(move |one| (*api, *one))) {
+            assert!(
+                passed.contains(&(assertion.id.clone(), (api, version))),
+                "{} was not run with {api} {version}",
+                assertion.id
+            );
+        }
+    }
 }
 
 #[test]
@@ -39,7 +78,7 @@ fn every_scored_assertion_has_a_mutant() {
 async fn every_mutant_is_caught_by_what_is_meant_for_it() {
     let mut seen: BTreeMap<Mutant, BTreeSet<String>> = BTreeMap::new();
     for mutants in Mutant::ALL.chunks(AT_ONCE) {
-        let runs = join_all(mutants.iter().map(|mutant| run(Some(*mutant)))).await;
+        let runs = join_all(mutants.iter().map(|mutant| run(Some(*mutant), versions(Some(*mutant))))).await;
         for (mutant, results) in mutants.iter().zip(runs) {
             let caught = caught(&results);
             for id in meant(*mutant) {

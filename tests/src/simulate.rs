@@ -64,6 +64,7 @@ fn done(apis: &BTreeMap<Api, ApiVersion>, action: &Action) -> ActionResult {
     match action {
         Action::Discover(kind) => ActionResult::Served(apis.get(&kind.api()).copied().into_iter().collect()),
         Action::RoundTrip(_) => ActionResult::Lost(Vec::new()),
+        Action::Refuse(_) => ActionResult::Refused,
         _ => ActionResult::Done,
     }
 }
@@ -72,15 +73,25 @@ fn window(suite: &Suite, shape: &Shape, phase: &Phase, mesh: &Mesh<'_>) -> Windo
     let pace = &suite.pace;
     let held = if phase.expect.is_empty() { pace.gate } else { pace.hold };
     let ask = |cell: &Cell| match cell.expect {
-        Expect::Only(_) | Expect::Spread(_) => mesh(shape, cell, held * pace.poll),
-        _ => mesh(shape, cell, held),
+        Expect::Allow => mesh(shape, cell, held),
+        _ => mesh(shape, cell, held * pace.poll),
     };
     let cells: Vec<Tally> = phase.rounds(shape).map(|(_, cell)| ask(cell)).collect();
     let agree = phase.rounds(shape).zip(&cells).all(|((_, cell), tally)| agrees(shape, cell, tally));
     let rounds = held + pace.settle + 1;
     if !agree {
         let elapsed_ms = pace.limit_ms;
-        return Window { rounds, held, spacing_ms: SPACING_MS, converged_ms: None, elapsed_ms, cells, samples: vec![] };
+        let relapsed = false;
+        return Window {
+            rounds,
+            held,
+            relapsed,
+            spacing_ms: SPACING_MS,
+            converged_ms: None,
+            elapsed_ms,
+            cells,
+            samples: vec![],
+        };
     }
     let samples = phase.samples(shape).map(|(_, cell, shares)| {
         let first = mesh(shape, cell, shares.n);
@@ -93,6 +104,7 @@ fn window(suite: &Suite, shape: &Shape, phase: &Phase, mesh: &Mesh<'_>) -> Windo
     Window {
         rounds,
         held,
+        relapsed: false,
         spacing_ms: SPACING_MS,
         converged_ms: Some(CONVERGED_MS),
         elapsed_ms: CONVERGED_MS + u64::from(rounds * SPACING_MS),

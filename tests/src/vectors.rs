@@ -6,7 +6,7 @@
 
 mod faults;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -208,7 +208,9 @@ fn statement() -> Statement {
         (Api::Split, ApiVersion::V1alpha4),
     ]);
     let filters = Filters::default();
-    let context = Context { suite: &suite, apis: &apis, filters: &filters, limit_ms: None, interrupted: false };
+    let absent = BTreeSet::new();
+    let context =
+        Context { suite: &suite, apis: &apis, absent: &absent, filters: &filters, limit_ms: None, interrupted: false };
     let assertions = simulate::results(&context, &simulate::ideal);
     let made_up = |what: &str| Digest::of(what.as_bytes());
     let crd = |name: &str, version| Crd {
@@ -239,8 +241,10 @@ fn statement() -> Statement {
         },
         crds: vec![
             crd("httproutegroups.specs", ApiVersion::V1alpha4),
+            crd("tcproutes.specs", ApiVersion::V1alpha4),
             crd("trafficsplits.split", ApiVersion::V1alpha4),
             crd("traffictargets.access", ApiVersion::V1alpha3),
+            crd("udproutes.specs", ApiVersion::V1alpha4),
         ],
         filters: filters.clone(),
         overrides: Overrides::default(),

@@ -7,13 +7,15 @@
 //! The rules, in the order in which they are applied:
 //!
 //! 1. An assertion that the run's filters leave out is `skipped`. One that uses an API which is not served is
-//!    `not-supported`; one that does not exist in the tested version is `not-applicable`.
+//!    `not-supported`; one that does not exist in the tested version is `not-applicable`; one that cannot do without a
+//!    kind which that version is served without is `not-supported`.
 //! 2. Phases are judged in order, and the first that is not met ends the assertion. A fault in the phase after the
 //!    last one observed is an `error`, or `skipped` when the fault is the interruption of the run.
 //! 3. Actions. A kind that discovery does not list in the tested version, or a field that is not read back, is a
-//!    `fail`. A refused object is `inconclusive`, except where the assertion allows a refusal: then it is met there.
+//!    `fail`. A refused object is `inconclusive`, except where the assertion allows a refusal: then it is met there; or
+//!    where it demands one: then what is accepted is a `fail`.
 //! 4. `window/1`. A phase is met when its last rounds, as many as the suite asks for, agree in every cell. Otherwise
-//!    the limit must have passed. A control that does not agree makes the assertion `inconclusive`; if all controls
+//!    the limit must have passed, or a denial that held for longer than settling was broken, which decides. A control that does not agree makes the assertion `inconclusive`; if all controls
 //!    agree, an expectation that does not makes it `fail`, unless all that went wrong is that names did not resolve.
 //! 5. `deny/1`. A request is denied when no workload answered it and none logged it. Any shape of denial counts but an
 //!    unresolved name, which is neither.
@@ -22,12 +24,12 @@
 //!    `fail`; when in one of the two too many requests were lost to reach n, the sample is `inconclusive`.
 //! 7. What would be a pass or a fail of an informative assertion is `observed`; its reason is what was recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smi_schemas::codes::{Class, Code};
 use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Status, Tally, Unanswered, Window};
-use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::smi::{Api, ApiVersion, Kind, Release};
 use smi_schemas::statement::Filters;
 use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Role, Shape, Shares, Suite};
 /// Requests beyond n that a batch may lose, as a fraction of n.
@@ -46,6 +48,8 @@ pub struct Context<'a> {
     pub suite: &'a Suite,
     /// The version of each API that is tested; an API that is not served has none.
     pub apis: &'a BTreeMap<Api, ApiVersion>,
+    /// Kinds that the tested versions are served without.
+    pub absent: &'a BTreeSet<Kind>,
     /// What was chosen of the suite.
     pub filters: &'a Filters,
     /// How long the mesh was given, in place of the suite's own limit.
@@ -180,7 +184,11 @@ fn exempt(context: &Context<'_>, assertion: &Assertion) -> Option<Judgement> {
     }
     let mut versions = assertion.versions.iter();
     let exists = versions.all(|(api, versions)| tested(api).is_some_and(|version| versions.contains(version)));
-    (!exists).then_some(Judgement { status: Status::NotApplicable, reason: Code::OtherVersion })
+    if !exists {
+        return Some(Judgement { status: Status::NotApplicable, reason: Code::OtherVersion });
+    }
+    let lacks = !assertion.needs().is_disjoint(context.absent);
+    lacks.then_some(Judgement { status: Status::NotSupported, reason: Code::KindAbsent })
 }
 
 /// An assertion that did not reach its next phase.
@@ -254,7 +262,9 @@ impl Judge<'_> {
         if window.held > needed || window.held > window.rounds || window.held == 0 {
             return Err(Malformed::Contradiction { what: "the window counts other rounds than were made or needed" });
         }
-        self.times(window, needed)?;
+        if !window.relapsed {
+            self.times(window, needed)?;
+        }
         let mut tallies = window.cells.iter();
         let mut unmet = Vec::new();
         for (role, cell) in self.phase.rounds(shape) {
@@ -267,6 +277,9 @@ impl Judge<'_> {
         }
         if tallies.next().is_some() {
             return Err(Malformed::Extra { what: "a cell" });
+        }
+        if window.relapsed {
+            return self.relapsed(shape, window);
         }
         if window.held == needed && unmet.is_empty() {
             if window.converged_ms.is_none() {
@@ -281,6 +294,27 @@ impl Judge<'_> {
             return Err(Malformed::Contradiction { what: "a window ended before it was met and before the limit" });
         }
         Ok(decide(&unmet))
+    }
+
+    /// A denial was broken in the middle of a hold.
+    fn relapsed(&self, shape: &Shape, window: &Window) -> Verdict {
+        let contradiction = |what| Err(Malformed::Contradiction { what });
+        let held = window.converged_ms.is_some_and(|converged| converged <= window.elapsed_ms);
+        if !held || window.rounds <= self.context.suite.pace.settle + 1 {
+            return contradiction("a denial was broken that had not held");
+        }
+        if !window.samples.is_empty() {
+            return Err(Malformed::Extra { what: "a sample of a window that did not hold" });
+        }
+        let cells = self.phase.rounds(shape).zip(&window.cells);
+        let broken: Vec<_> = cells
+            .filter(|((_, cell), tally)| cell.expect == Expect::Deny && not_denied(tally) == Some(Code::Delivered))
+            .map(|((role, _), _)| (role, Code::Relapsed))
+            .collect();
+        if broken.is_empty() {
+            return contradiction("a denial was broken by no request");
+        }
+        Ok(decide(&broken))
     }
 
     /// Rounds take the time that lies between them, and a window that held converged in time and settled.
@@ -334,9 +368,21 @@ fn judge_action(context: &Context<'_>, action: &Action, result: &ActionResult) -
     let judged = |status, reason| Ok(Some(Judgement { status, reason }));
     match (action, result) {
         (
-            Action::Apply(_) | Action::ApplyOrRefuse(_) | Action::Update(_) | Action::Delete(_) | Action::Open(_),
+            Action::Apply(_)
+            | Action::ApplyOrRefuse(_)
+            | Action::Update(_)
+            | Action::Delete(_)
+            | Action::Open(_)
+            | Action::Scale(_)
+            | Action::Restart(_),
             ActionResult::Done,
-        ) => Ok(None),
+        )
+        | (Action::Refuse(_), ActionResult::Refused) => Ok(None),
+        (Action::Release, ActionResult::Done) => {
+            let is_of = |release: &Release| context.apis.iter().all(|(api, version)| release.version(*api) == *version);
+            if Release::ALL.iter().any(is_of) { Ok(None) } else { judged(Status::Fail, Code::ReleasesMixed) }
+        }
+        (Action::Refuse(_), ActionResult::Done) => judged(Status::Fail, Code::InvalidAccepted),
         (Action::ApplyOrRefuse(_), ActionResult::Refused) => judged(Status::Pass, Code::RefusedAtAdmission),
         (Action::Apply(_) | Action::Update(_) | Action::Open(_), ActionResult::Refused) => {
             judged(Status::Inconclusive, Code::ObjectRefused)

@@ -331,6 +331,7 @@ fn replay(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
     let context = Context {
         suite,
         apis: &predicate.apis,
+        absent: &predicate.absent(),
         filters: &predicate.filters,
         limit_ms: predicate.overrides.limit_ms,
         interrupted: predicate.run.interrupted,

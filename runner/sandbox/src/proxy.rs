@@ -1,123 +1,164 @@
-//! A proxy: reads the head of a request, asks the engine, and carries the request over or answers in its place.
+//! Proxies: they read as much of a call as the mesh may speak of, ask what is to become of it, and carry it over or answer
+//! in the workload's place.
 //!
-//! One connection carries one request. The proxy writes `connection: close` into the head it passes on, so the
-//! workload closes after its answer, and nothing a client might send behind its first request gets past the engine.
+//! | | carried over | denied |
+//! |---|---|---|
+//! | HTTP/1.1 | the request, on a connection of its own | 403, or 503 when nobody is there |
+//! | h2c | the request, on a connection of its own | the same |
+//! | TCP | the connection | closed without a byte |
+//! | UDP | the datagram and its answer | silence |
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use smi_schemas::suite::Protocol;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Bytes of a request's head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Fields of a request.
-const MAX_FIELDS: usize = 128;
-/// How long a head may take to arrive, and a workload to be reached.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::engine::Call;
+use crate::{h2c, http1};
 
-/// What is to become of a request.
+/// How long the first bytes of a call may take to arrive, and a workload to be reached.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a workload may take to answer a datagram.
+const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of a datagram.
+const MAX_DATAGRAM_BYTES: usize = 1500;
+/// What a client says first that speaks HTTP/2 by prior knowledge.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// What is to become of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// It goes to this address.
     Forward(SocketAddr),
-    /// The proxy answers with this status.
-    Answer(u16),
+    /// Access is denied.
+    Forbidden,
+    /// A Service does not exist or has no workload.
+    Unavailable,
 }
 
-/// A request's head, read but not interpreted.
-#[derive(Debug)]
-pub(crate) struct Head {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    pub(crate) headers: Vec<(String, String)>,
+/// Decides about calls.
+pub(crate) type Decide = dyn Fn(&Call<'_>) -> Decision + Send + Sync;
+
+/// A socket on loopback that nobody serves yet.
+pub(crate) enum Listener {
+    /// For everything but UDP.
+    Stream(TcpListener),
+    /// For UDP.
+    Datagram(UdpSocket),
 }
 
-impl Head {
-    /// The host's name, without its port.
-    pub(crate) fn host(&self) -> &str {
-        let host = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
-        host.map_or("", |(_, value)| value.split(':').next().unwrap_or_default())
-    }
-}
-
-/// Serves one connection. What goes wrong ends it, and the client sees that.
-pub(crate) async fn connection(mut client: TcpStream, decide: impl FnOnce(&Head) -> Decision) -> io::Result<()> {
-    let (head, bytes, rest) = timeout(HEAD_TIMEOUT, receive(&mut client)).await??;
-    match decide(&head) {
-        Decision::Answer(status) => {
-            let answer = format!("HTTP/1.1 {status} Denied\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            client.write_all(answer.as_bytes()).await?;
-            client.shutdown().await
-        }
-        Decision::Forward(address) => {
-            let mut workload = timeout(HEAD_TIMEOUT, TcpStream::connect(address)).await??;
-            workload.set_nodelay(true)?;
-            workload.write_all(&closing(&bytes)).await?;
-            workload.write_all(&rest).await?;
-            tokio::io::copy_bidirectional(&mut client, &mut workload).await.map(|_| ())
+impl Decision {
+    /// The status of an answer in the workload's place.
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::Forward(_) => 200,
+            Self::Forbidden => 403,
+            Self::Unavailable => 503,
         }
     }
 }
 
-/// The head, its bytes, and whatever followed them.
-async fn receive(client: &mut TcpStream) -> io::Result<(Head, Vec<u8>, Vec<u8>)> {
-    client.set_nodelay(true)?;
-    let mut bytes = Vec::with_capacity(1024);
+impl Listener {
+    pub(crate) async fn open(protocol: Protocol) -> io::Result<Self> {
+        let any = (Ipv4Addr::LOCALHOST, 0);
+        Ok(match protocol {
+            Protocol::Udp => Self::Datagram(UdpSocket::bind(any).await?),
+            Protocol::Http | Protocol::H2c | Protocol::Tcp => Self::Stream(TcpListener::bind(any).await?),
+        })
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Stream(listener) => listener.local_addr(),
+            Self::Datagram(socket) => socket.local_addr(),
+        }
+    }
+}
+
+/// Proxies whatever arrives for as long as the sandbox lives.
+pub(crate) async fn serve(listener: Listener, protocol: Protocol, decide: Arc<Decide>) {
+    match listener {
+        Listener::Datagram(socket) => datagrams(Arc::new(socket), decide).await,
+        Listener::Stream(listener) => streams(listener, protocol, decide).await,
+    }
+}
+
+async fn streams(listener: TcpListener, protocol: Protocol, decide: Arc<Decide>) {
+    let mut connections = JoinSet::new();
     loop {
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => {
+                // A connection that is gone before it is accepted is nobody's concern.
+                let Ok((client, _)) = accepted else { continue };
+                let decide = Arc::clone(&decide);
+                // The client sees how its connection ends; there is nobody else to tell.
+                connections.spawn(async move { drop(stream(client, protocol, decide).await) });
+            }
         }
-        if let Some((head, length)) = parse(&bytes)? {
-            let rest = bytes.split_off(length);
-            return Ok((head, bytes, rest));
-        }
-        if bytes.len() > MAX_HEAD_BYTES {
-            return Err(io::ErrorKind::InvalidData.into());
+    }
+}
+
+async fn stream(mut client: TcpStream, protocol: Protocol, decide: Arc<Decide>) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    if protocol == Protocol::Tcp {
+        return match decide(&Call { protocol, request: None }) {
+            Decision::Forward(address) => {
+                let mut workload = reach(address).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut workload).await.map(|_| ())
+            }
+            Decision::Forbidden | Decision::Unavailable => Ok(()),
+        };
+    }
+    let mut first = [0; PREFACE.len()];
+    let seen = timeout(HEAD_TIMEOUT, client.peek(&mut first)).await??;
+    if seen == PREFACE.len() && first == PREFACE {
+        return h2c::connection(client, decide).await.map_err(io::Error::other);
+    }
+    http1::connection(client, &*decide).await
+}
+
+async fn datagrams(socket: Arc<UdpSocket>, decide: Arc<Decide>) {
+    let mut exchanges = JoinSet::new();
+    let mut bytes = [0; MAX_DATAGRAM_BYTES];
+    loop {
+        tokio::select! {
+            Some(_) = exchanges.join_next() => {}
+            received = socket.recv_from(&mut bytes) => {
+                let Ok((length, client)) = received else { continue };
+                let decision = decide(&Call { protocol: Protocol::Udp, request: None });
+                if let Decision::Forward(workload) = decision {
+                    let (socket, datagram) = (Arc::clone(&socket), bytes[..length].to_vec());
+                    // An answer that does not come is silence for the client as well.
+                    exchanges.spawn(async move { drop(datagram_answered(&socket, &datagram, client, workload).await) });
+                }
+            }
         }
     }
 }
 
-fn parse(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    let httparse::Status::Complete(length) = request.parse(bytes).map_err(io::Error::other)? else { return Ok(None) };
-    let field =
-        |field: &httparse::Header<'_>| (field.name.to_owned(), String::from_utf8_lossy(field.value).into_owned());
-    let head = Head {
-        method: request.method.unwrap_or_default().to_owned(),
-        target: request.path.unwrap_or_default().to_owned(),
-        headers: request.headers.iter().map(field).collect(),
-    };
-    Ok(Some((head, length)))
+async fn datagram_answered(
+    socket: &UdpSocket,
+    datagram: &[u8],
+    client: SocketAddr,
+    workload: SocketAddr,
+) -> io::Result<()> {
+    let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    own.connect(workload).await?;
+    own.send(datagram).await?;
+    let mut answer = [0; MAX_DATAGRAM_BYTES];
+    let length = timeout(DATAGRAM_TIMEOUT, own.recv(&mut answer)).await??;
+    socket.send_to(&answer[..length], client).await.map(|_| ())
 }
 
-/// The same head, asking the workload to close after its answer.
-fn closing(head: &[u8]) -> Vec<u8> {
-    let lines = head.split_inclusive(|byte| *byte == b'\n');
-    let is_connection = |line: &&[u8]| line.len() >= 11 && line[..11].eq_ignore_ascii_case(b"connection:");
-    let mut kept: Vec<u8> = lines.filter(|line| !is_connection(line)).flatten().copied().collect();
-    let end = kept.len() - if kept.ends_with(b"\r\n\r\n") { 2 } else { 1 };
-    kept.truncate(end);
-    kept.extend_from_slice(b"connection: close\r\n\r\n");
-    kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_is_passed_on_byte_for_byte_but_closing() {
-        let head = b"GET /a/../b HTTP/1.1\r\nHost: web:8080\r\nConnection: keep-alive\r\nX-A: 1\r\n\r\n";
-        let sent = b"GET /a/../b HTTP/1.1\r\nHost: web:8080\r\nX-A: 1\r\nconnection: close\r\n\r\n";
-        assert_eq!(closing(head), sent);
-        let (parsed, length) = parse(head).unwrap().unwrap();
-        assert_eq!((parsed.target.as_str(), parsed.host(), length), ("/a/../b", "web", head.len()));
-        for end in 0..head.len() {
-            assert!(parse(&head[..end]).unwrap().is_none(), "{end} bytes are no head");
-        }
-    }
+/// Connects to a workload.
+pub(crate) async fn reach(address: SocketAddr) -> io::Result<TcpStream> {
+    let workload = timeout(HEAD_TIMEOUT, TcpStream::connect(address)).await??;
+    workload.set_nodelay(true)?;
+    Ok(workload)
 }

@@ -14,6 +14,7 @@ use smi_runner::target::{Facts, Target};
 use smi_runner::{image, output};
 use smi_schemas::Digest;
 use smi_schemas::codes::warning_text;
+use smi_schemas::statement::absent;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{HEARTBEAT, Live, Signals};
@@ -50,7 +51,7 @@ pub(super) struct Conduct<'a> {
 impl Conduct<'_> {
     pub(super) async fn in_sandbox(&mut self, plan: Plan) -> Result<Ended, CommandError> {
         let Begun { runner, seed, .. } = self.begun;
-        let target = SandboxTarget::new(runner.version.clone(), runner.digest, *seed);
+        let target = SandboxTarget::new(runner.version.clone(), runner.digest, plan.apis.clone(), *seed);
         self.say(|out| output::heading(out, &plan, self.begun))?;
         self.say(|out| output::facts(out, &plan, target.facts(), self.begun))?;
         let executed = self.watched(&plan, &target).await;
@@ -76,7 +77,8 @@ impl Conduct<'_> {
                 return Ok(Outcome::Unbegun { left: false });
             }
         };
-        let plan = Plan { apis: choose(&survey.served, &arguments.choice.versions())?, ..plan };
+        let apis = choose(&survey.served, &arguments.choice.versions())?;
+        let plan = Plan { absent: absent(&apis, &survey.crds), apis, ..plan };
         if !self.text {
             // The document comes at the end; whoever ends the run the hard way needs this before.
             writeln!(anstream::stderr().lock(), "run       {}", self.begun.id)?;

@@ -12,6 +12,7 @@ pub(crate) mod rbac;
 pub(crate) mod run;
 pub(crate) mod submit;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
@@ -125,7 +126,7 @@ fn planned(choice: &Choice, limit_ms: Option<u64>) -> Result<Plan, CommandError>
     let (suite, digest) = Suite::read(BUILTIN[0])?;
     let filters = Filters { run: choice.run.clone(), skip: choice.skip.clone() };
     let apis = choose(&dialect::all_spoken(), &choice.versions())?;
-    let plan = Plan { suite, digest, filters, overrides: Overrides { limit_ms }, apis };
+    let plan = Plan { suite, digest, filters, overrides: Overrides { limit_ms }, apis, absent: BTreeSet::new() };
     if plan.selects() { Ok(plan) } else { Err(CommandError::NothingSelected(plan.suite.assertions.len())) }
 }
 

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use smi_runner::kubernetes::dialect::{self, HeaderForm, Namespaces};
+use smi_runner::kubernetes::dialect::{Dialect, Namespaces};
 use smi_runner::output::{call, deed, expectation};
 use smi_runner::plan::Plan;
 use smi_schemas::codes::Exit;
-use smi_schemas::suite::{Action, Assertion, Cell};
+use smi_schemas::suite::{Action, Assertion, Cell, Flawed};
 
 use super::{CommandError, planned};
 use crate::args;
@@ -40,9 +40,11 @@ fn print(out: &mut impl Write, plan: &Plan, assertion: &Assertion) -> io::Result
 fn print_action(out: &mut impl Write, plan: &Plan, action: &Action) -> io::Result<()> {
     let word = deed(action);
     let namespaces = Namespaces { main: "main".to_owned(), other: "other".to_owned() };
-    let object = action
-        .resource()
-        .and_then(|resource| dialect::object(resource, &plan.apis, HeaderForm::default(), &namespaces));
+    let dialect = Dialect { apis: plan.apis.clone(), ..Dialect::default() };
+    let mut object = action.resource().and_then(|resource| dialect.write(resource, &namespaces));
+    if let (Some(object), Action::Refuse(Flawed { flaw, .. })) = (&mut object, action) {
+        dialect.spoil(object, *flaw);
+    }
     match object {
         None => writeln!(out, "# {word}"),
         Some(object) => {

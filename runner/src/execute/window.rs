@@ -1,17 +1,18 @@
-//! A window: probe until the cells of a phase agree, let it settle, hold, and then draw the samples.
+//! A window: probe until the cells of a phase agree, let it settle, hold, and then draw the samples. A denial that is
+//! broken in the middle of a hold ends it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use smi_schemas::report::{Tally, Window};
-use smi_schemas::suite::{Cell, Pace, Phase, Shape, Shares};
+use smi_schemas::suite::{Cell, Expect, Pace, Phase, Shape, Shares};
 use smi_verifier::judge::{LOST_PER_BATCH, MAX_PAUSE_MS, agrees, may_agree, within};
 use tokio::time::Instant;
 
 use crate::target::{Fault, Lane};
 
-/// Observes one phase. It ends met, or at the first disagreement after the limit.
+/// Observes one phase. It ends met, or at the first disagreement after the limit, or when a denial relapses.
 pub(super) async fn observe(
     lane: &impl Lane,
     shape: &Shape,
@@ -27,6 +28,9 @@ pub(super) async fn observe(
         let began = started.elapsed();
         let round = try_join_all(cells.iter().map(|cell| lane.probe(cell, pace.requests(cell)))).await?;
         hold.add(shape, &cells, round, began);
+        if hold.relapsed {
+            return Ok(hold.window(lane.spacing(), started.elapsed(), true));
+        }
         let overdue = started.elapsed() >= limit && (!hold.goes_on() || hold.is_complete());
         let agree = hold.agrees(shape, &cells);
         let done = agree && (hold.is_complete() || (overdue && hold.is_full()));
@@ -55,7 +59,9 @@ struct Hold {
     rounds: u32,
     /// Agreeing rounds in a row, the last one included.
     agreeing: u32,
-    /// When the first of them began.
+    /// In the last round a denial was broken that had held for longer than settling takes.
+    relapsed: bool,
+    /// When the first of the agreeing rounds began.
     converged: Option<Duration>,
     /// The last rounds and when they began, no more than are needed.
     recent: VecDeque<(Duration, Vec<Tally>)>,
@@ -63,7 +69,7 @@ struct Hold {
 
 impl Hold {
     fn new(needed: u32, settle: u32) -> Self {
-        Self { needed, settle, rounds: 0, agreeing: 0, converged: None, recent: VecDeque::new() }
+        Self { needed, settle, rounds: 0, agreeing: 0, relapsed: false, converged: None, recent: VecDeque::new() }
     }
 
     /// The first agreeing round must show everything that is expected; later ones need not show every workload of a
@@ -74,9 +80,12 @@ impl Hold {
             .iter()
             .zip(&round)
             .all(|(cell, tally)| if first { agrees(shape, cell, tally) } else { may_agree(shape, cell, tally) });
+        let is_broken = |(cell, tally): (&&Cell, &Tally)| cell.expect == Expect::Deny && !agrees(shape, cell, tally);
+        self.relapsed = self.agreeing > self.settle && cells.iter().zip(&round).any(is_broken);
         self.rounds += 1;
         self.agreeing = if agree { self.agreeing + 1 } else { 0 };
         self.converged = match self.agreeing {
+            0 if self.relapsed => self.converged,
             0 => None,
             1 => Some(began),
             _ => self.converged,
@@ -123,6 +132,7 @@ impl Hold {
         let whole = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Window {
             rounds: self.rounds,
+            relapsed: self.relapsed,
             held: u32::try_from(self.recent.len()).unwrap_or(u32::MAX),
             spacing_ms: u32::try_from(spacing.as_millis()).unwrap_or(u32::MAX),
             converged_ms: converged.filter(|_| held).map(whole),

@@ -10,6 +10,7 @@ use smi_schemas::smi;
 
 use super::cluster::{Cluster, ClusterError, patiently};
 use super::rbac::RULES;
+use crate::target::Fault;
 
 /// Why a run does not begin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +76,15 @@ pub enum PreflightError {
 }
 
 impl PreflightError {
+    /// The same as what broke an assertion.
+    pub(super) fn fault(self) -> Fault {
+        let code = match self {
+            Self::Session { code, .. } => code,
+            _ => Code::KubernetesFault,
+        };
+        Fault { code, detail: self.to_string() }
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         match self {

@@ -2,6 +2,7 @@
 //! and preflight asks the cluster for every line of it.
 
 use serde_json::{Value, json};
+use smi_schemas::smi::Kind;
 
 /// Verbs on the resources of a group.
 pub struct Rule {
@@ -18,27 +19,26 @@ pub const ROLE: &str = "smi-conformance-runner";
 
 /// Everything. Namespaces are made by a run itself, under names nobody can know before, so that the rest cannot be
 /// confined to any by RBAC.
-pub const RULES: [Rule; 7] = [
+pub const RULES: [Rule; 8] = [
     Rule { group: "", resources: &["namespaces"], verbs: &["create", "delete", "get", "list"] },
-    Rule { group: "", resources: &["pods"], verbs: &["create", "get", "list"] },
+    Rule { group: "", resources: &["pods"], verbs: &["create", "delete", "get", "list"] },
     // Servers ask for `create` or `get`, by the version of Kubernetes.
     Rule { group: "", resources: &["pods/exec"], verbs: &["create", "get"] },
-    Rule { group: "", resources: &["serviceaccounts", "services"], verbs: &["create"] },
+    Rule { group: "", resources: &["serviceaccounts"], verbs: &["create"] },
+    Rule { group: "", resources: &["services"], verbs: &["create", "delete"] },
     Rule { group: "access.smi-spec.io", resources: &["traffictargets"], verbs: SMI },
-    Rule { group: "specs.smi-spec.io", resources: &["httproutegroups", "tcproutes"], verbs: SMI },
+    Rule { group: "specs.smi-spec.io", resources: &["httproutegroups", "tcproutes", "udproutes"], verbs: SMI },
     Rule { group: "split.smi-spec.io", resources: &["trafficsplits"], verbs: SMI },
 ];
 
 const SMI: &[&str] = &["create", "delete", "get", "list", "update"];
 
-/// The CRDs that are read, by name, in order; that of UDPRoute too, which no suite uses yet: what a cluster has is a fact.
-pub const CRD_NAMES: [&str; 5] = [
-    "httproutegroups.specs.smi-spec.io",
-    "tcproutes.specs.smi-spec.io",
-    "trafficsplits.split.smi-spec.io",
-    "traffictargets.access.smi-spec.io",
-    "udproutes.specs.smi-spec.io",
-];
+/// The CRDs that are read, by name, in order.
+pub fn crd_names() -> Vec<String> {
+    let mut names = Kind::ALL.map(Kind::crd).to_vec();
+    names.sort_unstable();
+    names
+}
 
 /// The table as a ClusterRole.
 pub fn cluster_role() -> Value {
@@ -49,7 +49,7 @@ pub fn cluster_role() -> Value {
     rules.push(json!({
         "apiGroups": ["apiextensions.k8s.io"],
         "resources": ["customresourcedefinitions"],
-        "resourceNames": CRD_NAMES,
+        "resourceNames": crd_names(),
         "verbs": ["get"],
     }));
     json!({

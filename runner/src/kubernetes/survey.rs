@@ -10,9 +10,9 @@ use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::Crd;
 
 use super::cluster::{Cluster, ClusterError, patiently};
-use super::dialect::{self, HeaderForm};
+use super::dialect::{self, Dialect, HeaderForm};
 use super::preflight::PreflightError;
-use super::rbac::CRD_NAMES;
+use super::rbac::crd_names;
 
 /// What a cluster serves.
 #[derive(Clone, Debug)]
@@ -26,7 +26,9 @@ pub struct Survey {
     /// The CRDs.
     pub crds: Vec<Crd>,
     /// How HTTPRouteGroups write headers in each version.
-    pub headers: BTreeMap<ApiVersion, HeaderForm>,
+    headers: BTreeMap<ApiVersion, HeaderForm>,
+    /// The versions in which a TrafficTarget must name a port.
+    port_demanded: BTreeSet<ApiVersion>,
 }
 
 impl Survey {
@@ -41,16 +43,25 @@ impl Survey {
         for (kind, versions) in &kinds {
             served.entry(kind.api()).or_default().extend(versions);
         }
-        let (mut crds, mut headers) = (Vec::new(), BTreeMap::new());
-        for name in CRD_NAMES {
-            if let Some(definition) = definition(cluster, name).await? {
-                if name.starts_with(dialect::plural(Kind::HttpRouteGroup)) {
+        let (mut crds, mut headers, mut port_demanded) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        for name in crd_names() {
+            if let Some(definition) = definition(cluster, &name).await? {
+                if name == Kind::HttpRouteGroup.crd() {
                     headers = header_forms(&definition);
+                } else if name == Kind::TrafficTarget.crd() {
+                    port_demanded = ports_demanded(&definition);
                 }
-                crds.push(crd(name.to_owned(), &definition)?);
+                crds.push(crd(name, &definition)?);
             }
         }
-        Ok(Self { version, served, kinds, crds, headers })
+        Ok(Self { version, served, kinds, crds, headers, port_demanded })
+    }
+
+    /// The forms in which these versions are written here.
+    pub fn dialect(&self, apis: BTreeMap<Api, ApiVersion>) -> Dialect {
+        let headers = apis.get(&Api::Specs).and_then(|version| self.headers.get(version)).copied();
+        let port_demanded = apis.get(&Api::Access).is_some_and(|version| self.port_demanded.contains(version));
+        Dialect { apis, headers: headers.unwrap_or_default(), port_demanded }
     }
 }
 
@@ -66,7 +77,7 @@ async fn kinds(cluster: &Cluster) -> Result<BTreeMap<Kind, BTreeSet<ApiVersion>>
         for served in &group.versions {
             let Some(version) = version(&served.version) else { continue };
             let list = patiently(|| client.list_api_group_resources(&served.group_version)).await?;
-            for kind in dialect::KINDS.into_iter().filter(|kind| kind.api() == api) {
+            for kind in Kind::ALL.into_iter().filter(|kind| kind.api() == api) {
                 if list.resources.iter().any(|resource| resource.kind == kind.as_str()) {
                     kinds.entry(kind).or_default().insert(version);
                 }
@@ -120,11 +131,24 @@ fn crd(name: String, definition: &Value) -> Result<Crd, PreflightError> {
     }
 }
 
+/// The schema of what a resource says: under `spec`, or at the root of the object in old versions.
+fn fields(listed: &Value) -> &Value {
+    let root = &listed["schema"]["openAPIV3Schema"]["properties"];
+    if root["spec"].is_null() { root } else { &root["spec"]["properties"] }
+}
+
+fn ports_demanded(definition: &Value) -> BTreeSet<ApiVersion> {
+    let demands = |listed: &&Value| {
+        let required = fields(listed)["destination"]["required"].as_array();
+        required.is_some_and(|required| required.iter().any(|name| name == "port"))
+    };
+    versions(definition).filter(demands).filter_map(|listed| listed["name"].as_str().and_then(version)).collect()
+}
+
 fn header_forms(definition: &Value) -> BTreeMap<ApiVersion, HeaderForm> {
     let form = |listed: &Value| {
         let version = listed["name"].as_str().and_then(version)?;
-        let matches = &listed["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["matches"];
-        let headers = &matches["items"]["properties"]["headers"];
+        let headers = &fields(listed)["matches"]["items"]["properties"]["headers"];
         let map = headers["type"].as_str() == Some("object");
         Some((version, if map { HeaderForm::Map } else { HeaderForm::List }))
     };
@@ -157,6 +181,13 @@ mod tests {
             version["storage"] = (version["name"] == "v1").into();
         }
         assert!(crd(fact.name, &foreign).is_err());
+    }
+
+    #[test]
+    fn whether_a_port_is_demanded_is_the_schemas() {
+        let demanded = |text| definitions(text).iter().flat_map(ports_demanded).collect::<Vec<_>>();
+        assert_eq!(demanded(include_str!("../../../schemas/crds/v0.4.0.yaml")), [ApiVersion::V1alpha1]);
+        assert_eq!(demanded(include_str!("../../../schemas/crds/v0.5.0.yaml")), []);
     }
 
     #[test]

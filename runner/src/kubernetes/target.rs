@@ -1,6 +1,6 @@
 //! The target itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smi_schemas::Digest;
@@ -58,8 +58,8 @@ impl KubernetesTarget {
         let common = Common {
             cluster,
             profile: Arc::new(profile),
+            dialect: Arc::new(survey.dialect(apis)),
             survey: Arc::new(survey),
-            apis,
             run: brought.run,
             seed: brought.seed,
             image: brought.image.into(),
@@ -103,13 +103,7 @@ impl Target for KubernetesTarget {
     async fn lane(&self, shape: Option<&Shape>) -> Result<KubernetesLane, Fault> {
         let name = shape.map_or(BARE, |shape| shape.name.as_str());
         let opened = KubernetesLane::open(self.common.clone(), name, shape).await;
-        let lane = opened.map_err(|error| {
-            let code = match error {
-                PreflightError::Session { code, .. } => code,
-                _ => Code::KubernetesFault,
-            };
-            Fault { code, detail: error.to_string() }
-        })?;
+        let lane = opened.map_err(PreflightError::fault)?;
         match lane.images().into_iter().find(|image| *image != self.facts.agent) {
             None => Ok(lane),
             Some(other) => {
@@ -130,6 +124,8 @@ async fn agent(common: &Common) -> Result<Digest, PreflightError> {
         service_account: name.clone(),
         labels: BTreeMap::new(),
         outside: false,
+        listens: BTreeSet::new(),
+        absent: false,
     };
     let shape = Shape { name, workloads: vec![workload], services: Vec::new(), health: Vec::new() };
     let lane = KubernetesLane::open(common.clone(), PREFLIGHT, Some(&shape)).await?;

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use smi_schemas::names::{RunId, Slug};
-use smi_schemas::smi::Namespace;
-use smi_schemas::suite::{Service, Shape, Workload};
+use smi_schemas::suite::{Port, Protocol, Service, Shape, Workload};
 
-use super::dialect::Namespaces;
+use super::dialect::{HTTP_PORT, Namespaces};
 use crate::mesh::{Marks, Profile};
 
 /// The label that carries a run's id.
@@ -17,9 +16,6 @@ pub(super) const RUN_LABEL: &str = "conformance.smi-spec.io/run";
 
 /// The container in which the agent runs.
 pub(super) const CONTAINER: &str = "agent";
-
-/// Where an agent listens to which no Service leads.
-const DEFAULT_PORT: u16 = 8080;
 
 /// Digits of the run's id in a namespace's name, for people; the label has all of them.
 const ID_DIGITS: usize = 10;
@@ -41,11 +37,10 @@ pub(super) fn namespaces(run: &RunId, lane: &str) -> Namespaces {
     Namespaces { main: format!("smi-{id}-{lane}"), other: format!("smi-{id}-{lane}-other") }
 }
 
-/// Ports that a workload listens on.
-pub(super) fn ports(shape: &Shape, workload: &Workload) -> BTreeSet<u16> {
-    let services = shape.services.iter().filter(|service| service.selects(workload));
-    let ports: BTreeSet<u16> = services.map(|service| service.target_port).collect();
-    if ports.is_empty() { BTreeSet::from([DEFAULT_PORT]) } else { ports }
+/// What a workload speaks where.
+fn listens(shape: &Shape, workload: &Workload) -> BTreeSet<(Protocol, u16)> {
+    let ports = shape.listens(workload);
+    if ports.is_empty() { BTreeSet::from([(Protocol::Http, HTTP_PORT)]) } else { ports }
 }
 
 impl Manifests<'_> {
@@ -70,7 +65,7 @@ impl Manifests<'_> {
         let accounts: BTreeSet<(&str, &Slug)> = shape
             .workloads
             .iter()
-            .map(|workload| (self.namespace(workload.namespace), &workload.service_account))
+            .map(|workload| (self.namespaces.of(workload.namespace), &workload.service_account))
             .collect();
         let object = |(namespace, name): (&str, &Slug)| {
             json!({
@@ -85,34 +80,50 @@ impl Manifests<'_> {
 
     /// A Service.
     pub(super) fn service(&self, service: &Service) -> Value {
-        let port = json!({
-            "name": "http",
-            "appProtocol": "http",
-            "protocol": "TCP",
-            "port": service.port,
-            "targetPort": service.target_port,
-        });
-        let marks = &self.profile.enrol.service;
+        let (transport, application) = match service.protocol {
+            Protocol::Http => ("TCP", Some("http")),
+            Protocol::H2c => ("TCP", Some("kubernetes.io/h2c")),
+            Protocol::Tcp => ("TCP", Some("tcp")),
+            Protocol::Udp => ("UDP", None),
+        };
+        let port = |port: &Port| {
+            json!({
+                "name": port_name(service.protocol, port.port),
+                "appProtocol": application,
+                "protocol": transport,
+                "port": port.port,
+                "targetPort": port.target_port,
+            })
+        };
+        let none = Marks::default();
+        let marks = self.profile.enrol.services.get(&service.protocol).unwrap_or(&none);
         json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": self.metadata(&service.name, &self.namespaces.main, &BTreeMap::new(), marks),
-            "spec": {"selector": service.selector, "ports": [port]},
+            "metadata": self.metadata(service.object(), self.namespaces.of(service.namespace), &BTreeMap::new(), marks),
+            "spec": {"selector": service.selector, "ports": service.ports.iter().map(port).collect::<Vec<_>>()},
         })
     }
 
     /// The pod of a workload.
     pub(super) fn pod(&self, shape: &Shape, workload: &Workload) -> Value {
-        let ports = ports(shape, workload);
+        let listens = listens(shape, workload);
         let mut arguments = vec!["serve".to_owned(), "--workload".to_owned(), workload.name.to_string()];
-        arguments.extend(ports.iter().map(|port| format!("--listen=0.0.0.0:{port}")));
-        let named = |(index, port): (usize, &u16)| json!({"name": format!("http-{index}"), "containerPort": port});
+        arguments.extend(listens.iter().map(|(protocol, port)| match protocol {
+            Protocol::Http | Protocol::H2c => format!("--listen=0.0.0.0:{port}"),
+            Protocol::Tcp => format!("--tcp=0.0.0.0:{port}"),
+            Protocol::Udp => format!("--udp=0.0.0.0:{port}"),
+        }));
+        let named = |(protocol, port): &(Protocol, u16)| {
+            let transport = if *protocol == Protocol::Udp { "UDP" } else { "TCP" };
+            json!({"name": port_name(*protocol, *port), "containerPort": port, "protocol": transport})
+        };
         let enrol = &self.profile.enrol;
         let marks = if workload.outside { &enrol.outside } else { &enrol.pod };
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": self.metadata(&workload.name, self.namespace(workload.namespace), &workload.labels, marks),
+            "metadata": self.metadata(&workload.name, self.namespaces.of(workload.namespace), &workload.labels, marks),
             "spec": {
                 "serviceAccountName": workload.service_account,
                 "automountServiceAccountToken": false,
@@ -128,7 +139,7 @@ impl Manifests<'_> {
                     "image": self.image,
                     "imagePullPolicy": "IfNotPresent",
                     "args": arguments,
-                    "ports": ports.iter().enumerate().map(named).collect::<Vec<_>>(),
+                    "ports": listens.iter().map(named).collect::<Vec<_>>(),
                     "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "256Mi"}},
                     "securityContext": {
                         "allowPrivilegeEscalation": false,
@@ -140,20 +151,22 @@ impl Manifests<'_> {
         })
     }
 
-    /// The name of one of the two namespaces.
-    pub(super) fn namespace(&self, namespace: Namespace) -> &str {
-        match namespace {
-            Namespace::Main => &self.namespaces.main,
-            Namespace::Other => &self.namespaces.other,
-        }
-    }
-
     fn metadata(&self, name: &Slug, namespace: &str, labels: &BTreeMap<Slug, Slug>, marks: &Marks) -> Value {
         let mut all = marks.labels.clone();
         all.extend(labels.iter().map(|(key, value)| (key.to_string(), value.to_string())));
         all.insert(RUN_LABEL.to_owned(), self.run.to_string());
         json!({"name": name, "namespace": namespace, "labels": all, "annotations": marks.annotations})
     }
+}
+
+fn port_name(protocol: Protocol, port: u16) -> String {
+    let protocol = match protocol {
+        Protocol::Http => "http",
+        Protocol::H2c => "h2c",
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("{protocol}-{port}")
 }
 
 #[cfg(test)]

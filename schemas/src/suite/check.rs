@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use regex::RegexBuilder;
+
 use super::{
-    Action, Assertion, Cell, Class, Expect, MAX_LIMIT_MS, MAX_ROUNDS, MAX_SAMPLE, Phase, Shape, Shares, Suite, Via,
+    Action, Assertion, Cell, Class, Expect, Flawed, MAX_LIMIT_MS, MAX_REGEX_BYTES, MAX_ROUNDS, MAX_SAMPLE, Phase,
+    Protocol, Scale, Shape, Shares, Suite, Via,
 };
+use crate::names::Slug;
 use crate::smi::{Api, Kind, Method, Resource};
 
 /// Where in a suite a fault is.
@@ -41,6 +45,20 @@ pub enum Fault {
     AnyMethod,
     #[error("a path begins with `/` and holds no space or control character")]
     BadPath,
+    #[error("requests over TCP and UDP have no method, path or headers")]
+    NoHttp,
+    #[error("a Service needs ports, each number once, and 0 is none")]
+    BadPorts,
+    #[error("the destination has no such port")]
+    UnknownPort,
+    #[error("workload {0:?} is not running at this point")]
+    NotRunning(String),
+    #[error("workload {0:?} cannot be scaled: it is there from the beginning, or runs as often already")]
+    NotScalable(String),
+    #[error("{0} cannot have this flaw")]
+    OtherFlaw(Kind),
+    #[error("{expression:?} is no regular expression that a mesh could be asked to read: {reason}")]
+    BadRegex { expression: String, reason: String },
     #[error("{0:?} is no destination of this cell")]
     NoDestination(String),
     #[error("a spread needs two workloads")]
@@ -108,6 +126,14 @@ fn check_shape(found: &mut Vec<(Place, Fault)>, shape: &Shape) {
     let within = shape.name.as_str();
     unique(found, within, shape.workloads.iter().map(|workload| workload.name.as_str()));
     unique(found, within, shape.services.iter().map(|service| service.name.as_str()));
+    for service in &shape.services {
+        let ports: BTreeSet<u16> = service.ports.iter().map(|port| port.port).collect();
+        let real = service.ports.iter().all(|port| port.port > 0 && port.target_port > 0);
+        if ports.is_empty() || ports.len() != service.ports.len() || !real {
+            let place = Place { within: format!("{within}, Service {}", service.name), phase: None, cell: None };
+            found.push((place, Fault::BadPorts));
+        }
+    }
     for (number, cell) in shape.health.iter().enumerate() {
         let place = Place { within: within.to_owned(), phase: None, cell: Some(number + 1) };
         let outside = |name| shape.workload(name).is_some_and(|workload| workload.outside);
@@ -152,9 +178,35 @@ fn check_assertion(found: &mut Vec<(Place, Fault)>, suite: &Suite, assertion: &A
         found.push((place, Fault::UnknownShape(name.to_string())));
         return;
     };
+    let mut running: BTreeSet<&Slug> =
+        shape.workloads.iter().filter(|workload| !workload.absent).map(|workload| &workload.name).collect();
     for (number, phase) in assertion.phases.iter().enumerate() {
+        let place = Place { within: assertion.id.to_string(), phase: Some(number + 1), cell: None };
+        for action in &phase.actions {
+            found.extend(check_workload(shape, &mut running, action).map(|fault| (place.clone(), fault)));
+        }
+        for (index, cell) in phase.controls.iter().chain(&phase.expect).enumerate() {
+            if shape.workload(&cell.from).is_some() && !running.contains(&cell.from) {
+                let place = Place { cell: Some(index + 1), ..place.clone() };
+                found.push((place, Fault::NotRunning(cell.from.to_string())));
+            }
+        }
         check_phase(found, assertion, shape, number, phase);
     }
+}
+
+/// Follows which workloads run.
+fn check_workload<'a>(shape: &Shape, running: &mut BTreeSet<&'a Slug>, action: &'a Action) -> Option<Fault> {
+    let (Action::Scale(Scale { workload: name, .. }) | Action::Restart(name)) = action else { return None };
+    let Some(workload) = shape.workload(name) else { return Some(Fault::UnknownWorkload(name.to_string())) };
+    let sound = match action {
+        Action::Scale(Scale { replicas: 1, .. }) => workload.absent && running.insert(name),
+        Action::Scale(Scale { replicas: 0, .. }) => workload.absent && running.remove(name),
+        Action::Restart(_) if running.contains(name) => true,
+        Action::Restart(_) => return Some(Fault::NotRunning(name.to_string())),
+        _ => false,
+    };
+    (!sound).then(|| Fault::NotScalable(name.to_string()))
 }
 
 /// Follows what exists from action to action.
@@ -183,7 +235,26 @@ fn check_actions(found: &mut Vec<(Place, Fault)>, assertion: &Assertion) {
                         report(Fault::NotThere(reference.kind, reference.name.to_string()));
                     }
                 }
-                Action::Open(_) | Action::Discover(_) | Action::RoundTrip(_) => {}
+                Action::Refuse(Flawed { flaw, resource }) if flaw.kind() != resource.kind() => {
+                    report(Fault::OtherFlaw(resource.kind()));
+                }
+                Action::Open(_)
+                | Action::Discover(_)
+                | Action::RoundTrip(_)
+                | Action::Release
+                | Action::Refuse(_)
+                | Action::Scale(_)
+                | Action::Restart(_) => {}
+            }
+            if let Some(Resource::HttpRouteGroup(group)) = action.resource() {
+                let paths = group.matches.iter().filter_map(|matched| matched.path_regex.as_ref());
+                let headers = group.matches.iter().flat_map(|matched| matched.headers.iter().flatten());
+                for expression in paths.chain(headers.map(|(_, expression)| expression)) {
+                    if let Err(error) = RegexBuilder::new(expression).size_limit(MAX_REGEX_BYTES).build() {
+                        let reason = error.to_string();
+                        report(Fault::BadRegex { expression: expression.clone(), reason });
+                    }
+                }
             }
             if let Some(Resource::TrafficSplit(split)) = action.resource()
                 && split.backends.iter().all(|backend| backend.weight == 0)
@@ -245,7 +316,15 @@ fn check_cell(found: &mut Vec<(Place, Fault)>, place: &Place, shape: &Shape, cel
     if cell.method == Method::Any {
         report(Fault::AnyMethod);
     }
-    if !cell.path.starts_with('/') || !cell.path.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let port = shape.port(cell);
+    if port.is_none() {
+        report(Fault::UnknownPort);
+    }
+    if matches!(port, Some((Protocol::Tcp | Protocol::Udp, _))) {
+        if cell.method != Method::Get || !cell.path.is_empty() || !cell.headers.is_empty() {
+            report(Fault::NoHttp);
+        }
+    } else if !cell.path.starts_with('/') || !cell.path.bytes().all(|byte| byte.is_ascii_graphic()) {
         report(Fault::BadPath);
     }
     let named: Vec<_> = match &cell.expect {

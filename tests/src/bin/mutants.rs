@@ -8,9 +8,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use futures_util::{StreamExt as _, stream};
 use smi_sandbox::mutant::Mutant;
 use smi_schemas::report::Status;
-use smi_tests::mutants::{caught, meant, run};
+use smi_tests::mutants::{caught, meant, run, versions};
+
+/// Mutants at once; much of their time is waiting for limits.
+const AT_ONCE: usize = 4;
 
 #[derive(Parser)]
 #[command(name = "mutants", about = "Runs the suite against deviations of the reference mesh")]
@@ -26,8 +30,10 @@ async fn main() -> ExitCode {
     let mutants: Vec<Mutant> =
         Mutant::ALL.iter().copied().filter(|mutant| chosen.is_none_or(|one| one == *mutant)).collect();
     let mut killed = 0;
-    for mutant in &mutants {
-        let results = run(Some(*mutant)).await;
+    let runs =
+        stream::iter(&mutants).map(|mutant| async move { (mutant, run(Some(*mutant), versions(Some(*mutant))).await) });
+    let mut runs = runs.buffered(AT_ONCE);
+    while let Some((mutant, results)) = runs.next().await {
         let caught = caught(&results);
         let missed: Vec<_> = meant(*mutant).iter().filter(|id| !caught.iter().any(|by| by.as_str() == **id)).collect();
         let undecided = results.iter().filter(|result| result.status == Status::Inconclusive).count();
@@ -35,8 +41,8 @@ async fn main() -> ExitCode {
         for id in &caught {
             println!("  by      {id}");
         }
-        for id in &missed {
-            println!("  missed  {id}");
+        for result in results.iter().filter(|result| missed.iter().any(|id| **id == result.id.as_str())) {
+            println!("  missed  {} ({}, {})", result.id, result.status, result.reason);
         }
         if undecided > 0 {
             println!("  and {undecided} inconclusive");

@@ -411,6 +411,13 @@ fn in_the_assertions() -> Vec<Row> {
             }),
         ),
         (
+            "relapse-without-a-hold",
+            "A denial can be broken in the middle of a hold only once it held.",
+            replay,
+            Code::ObservationMalformed,
+            Fault::Statement(|statement| denied(statement).relapsed = true),
+        ),
+        (
             "status-lowered",
             "A fail follows from what was observed.",
             replay,
@@ -485,7 +492,7 @@ fn in_the_assertions() -> Vec<Row> {
             "An API that is tested is served.",
             replay,
             Code::ApiContradiction,
-            Fault::Statement(|statement| drop(statement.predicate.crds.remove(1))),
+            Fault::Statement(|statement| drop(statement.predicate.crds.remove(2))),
         ),
         (
             "too-many-attempts",
@@ -713,9 +720,9 @@ fn fault(statement: &mut Statement, code: Code) {
 
 fn delivered() -> Tally {
     Tally {
-        sent: 20,
+        sent: 200,
         answered: BTreeMap::from([(slug("web-v1"), 1)]),
-        unanswered: BTreeMap::from([(Unanswered::Http(403), 19)]),
+        unanswered: BTreeMap::from([(Unanswered::Http(403), 199)]),
         logged: 0,
     }
 }
