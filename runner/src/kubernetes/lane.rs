@@ -16,12 +16,13 @@ use smi_schemas::codes::Code;
 use smi_schemas::names::{RunId, Slug};
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{Api, ApiVersion, Kind, Resource};
+use smi_schemas::statement::Subject;
 use smi_schemas::suite::{Action, Cell, Open, Shape, Via, Workload};
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, ClusterError, Objects};
 use super::dialect::{self, HeaderForm, Namespaces};
-use super::mesh::{image, is_ready, pod_resource};
+use super::mesh::{self, container, is_ready, pod_resource};
 use super::preflight::PreflightError;
 use super::session::Session;
 use super::survey::Survey;
@@ -74,6 +75,8 @@ struct Driven {
     address: IpAddr,
     port: u16,
     image: Digest,
+    /// The image that the mesh added.
+    sidecar: Option<Subject>,
     /// What this workload's seeds begin with.
     seed: String,
     session: tokio::sync::Mutex<(u64, Option<Arc<Session>>)>,
@@ -103,6 +106,11 @@ impl KubernetesLane {
     /// The digests of the images that its workloads run.
     pub(super) fn images(&self) -> BTreeSet<Digest> {
         self.workloads.values().map(|driven| driven.image).collect()
+    }
+
+    /// The images that the mesh added to them.
+    pub(super) fn sidecars(&self) -> Vec<&Subject> {
+        self.workloads.values().filter_map(|driven| driven.sidecar.as_ref()).collect()
     }
 
     fn object(&self, resource: &Resource) -> Result<(ApiResource, Value), Fault> {
@@ -407,7 +415,7 @@ async fn started(
         let failed = |reason| PreflightError::Workload { pod: format!("{namespace}/{name}"), reason };
         if is_ready(&pod) {
             let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
-            let subject = image(&pod, Some(CONTAINER))?;
+            let subject = mesh::image(&pod, Some(CONTAINER))?;
             let digest = Digest::from_hex(&subject.digest.sha256).ok();
             let (Some(address), Some(image)) = (address, digest) else {
                 return Err(failed("ready without an address".to_owned()));
@@ -415,6 +423,11 @@ async fn started(
             if address.is_ipv6() {
                 return Err(failed(format!("its address is {address}, and the workload listens on IPv4 only")));
             }
+            let sidecar = common.profile.sidecar.as_ref().filter(|_| !workload.outside);
+            if let Some(sidecar) = sidecar.filter(|sidecar| container(&pod, Some(sidecar.as_str())).is_null()) {
+                return Err(failed(format!("the mesh did not add the container {sidecar}")));
+            }
+            let sidecar = sidecar.map(|sidecar| mesh::image(&pod, Some(sidecar.as_str()))).transpose()?;
             let Common { seed, run, .. } = common;
             let driven = Driven {
                 namespace: namespace.to_owned(),
@@ -423,6 +436,7 @@ async fn started(
                 address,
                 port: ports(shape, workload).first().copied().unwrap_or_default(),
                 image,
+                sidecar,
                 seed: format!("{seed}/{run}/{namespace}/{name}"),
                 session: tokio::sync::Mutex::new((0, None)),
             };
