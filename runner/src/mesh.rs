@@ -116,7 +116,7 @@ pub enum Sign {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
-    /// The object's API group.
+    /// The object's API group; the empty one is Kubernetes' own.
     pub group: String,
     /// The group's version.
     pub version: String,

@@ -179,12 +179,21 @@ async fn modes(
 ) -> Result<Vec<Enforcing>, PreflightError> {
     let Field { group, version, plural, name, .. } = field;
     let absent = |place: &str| {
-        let (mesh, object) = (profile.slug.clone(), format!("{plural}.{group}/{name} in {version}{place}"));
-        PreflightError::ModeAbsent { mesh, object }
+        let of = if group.is_empty() { String::new() } else { format!(".{group}") };
+        PreflightError::ModeAbsent {
+            mesh: profile.slug.clone(),
+            object: format!("{plural}{of}/{name} in {version}{place}"),
+        }
     };
     let client = cluster.client();
-    let path = format!("{group}/{version}");
-    let served = match patiently(|| client.list_api_group_resources(&path)).await {
+    let core = group.is_empty();
+    let api_version = if core { version.clone() } else { format!("{group}/{version}") };
+    let listed = if core {
+        patiently(|| client.list_core_api_resources(&api_version)).await
+    } else {
+        patiently(|| client.list_api_group_resources(&api_version)).await
+    };
+    let served = match listed {
         Err(ClusterError::Absent(_)) => return Err(absent("")),
         served => served?,
     };
@@ -192,7 +201,7 @@ async fn modes(
     let resource = ApiResource {
         group: group.clone(),
         version: version.clone(),
-        api_version: path.clone(),
+        api_version,
         kind: kind.kind.clone(),
         plural: plural.clone(),
     };
