@@ -271,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_which_profiles_were_never_run() {
+        let said = include_str!("../meshes/README.md").split_once(" were never run").unwrap().0;
+        let said = said.rsplit_once('\n').unwrap().1;
+        for (profile, _) in Profile::all() {
+            assert_eq!(said.contains(&format!("`{}`", profile.slug)), !profile.tried, "{}", profile.slug);
+        }
+    }
+
+    #[test]
     fn the_example_is_a_profile() {
         let page = include_str!("../meshes/README.md");
         let example = page.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;

@@ -425,7 +425,8 @@ async fn started(
             }
             let sidecar = common.profile.sidecar.as_ref().filter(|_| !workload.outside);
             if let Some(sidecar) = sidecar.filter(|sidecar| container(&pod, Some(sidecar.as_str())).is_null()) {
-                return Err(failed(format!("the mesh did not add the container {sidecar}")));
+                let (pod, sidecar) = (format!("{namespace}/{name}"), sidecar.clone());
+                return Err(PreflightError::SidecarAbsent { pod, sidecar });
             }
             let sidecar = sidecar.map(|sidecar| mesh::image(&pod, Some(sidecar.as_str()))).transpose()?;
             let Common { seed, run, .. } = common;

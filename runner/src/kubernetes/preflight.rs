@@ -50,6 +50,14 @@ pub enum PreflightError {
         /// The object that its profile names.
         object: String,
     },
+    /// A pod of the run that the mesh did not take in.
+    #[error("the mesh did not add the container {sidecar} to pod {pod}")]
+    SidecarAbsent {
+        /// The pod.
+        pod: String,
+        /// The container that its profile names.
+        sidecar: Slug,
+    },
     /// A pod of the mesh that is not ready.
     #[error("pod {0} of the mesh is not ready")]
     MeshNotReady(String),
@@ -90,7 +98,8 @@ impl PreflightError {
             Self::Cluster(error) => error.code(),
             Self::Permissions(_) => Code::ClusterDenied,
             Self::Unspoken { .. } | Self::Foreign(_) => Code::ApiVersionUnknown,
-            Self::MeshAbsent { .. } | Self::ModeAbsent { .. } => Code::MeshNotFound,
+            Self::MeshAbsent { .. } => Code::MeshNotFound,
+            Self::ModeAbsent { .. } | Self::SidecarAbsent { .. } => Code::MeshNotAsProfiled,
             Self::MeshNotReady(_) => Code::MeshNotReady,
             Self::ImageUnnamed { .. } => Code::ImageUnnamed,
             Self::Workload { .. } | Self::Session { .. } => Code::WorkloadNotStarted,
