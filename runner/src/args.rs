@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Remove what a run left on a cluster
     Cleanup(Cleanup),
     /// Print the least that a run must be permitted to do, as a ClusterRole
-    Rbac,
+    Rbac(Rbac),
     /// Print SMI CRDs for a cluster that has none
     Crds(Crds),
     /// Write the workload image as an OCI image archive
@@ -52,11 +52,8 @@ pub(crate) struct Run {
     /// Where the suite runs
     #[arg(long, value_enum, default_value_t = TargetKind::Sandbox)]
     pub(crate) target: TargetKind,
-    #[arg(long, value_name = "SLUG", conflicts_with = "profile", help = mesh())]
-    pub(crate) mesh: Option<Slug>,
-    /// The mesh on the cluster, by a profile of your own
-    #[arg(long, value_name = "FILE")]
-    pub(crate) profile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) mesh: MeshOptions,
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
     /// The workload image, as the cluster's nodes know it [default: as `smi-runner image` names it]
@@ -85,6 +82,16 @@ pub(crate) struct Run {
     /// What to print
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+/// Which mesh.
+#[derive(Args)]
+pub(crate) struct MeshOptions {
+    #[arg(long, value_name = "SLUG", conflicts_with = "profile", help = mesh())]
+    pub(crate) mesh: Option<Slug>,
+    /// The mesh on the cluster, by a profile of your own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// Which cluster; kubectl's own ways to say it.
@@ -147,6 +154,14 @@ pub(crate) struct Cleanup {
     pub(crate) run: RunId,
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+With a mesh, what its profile reads of the mesh's own configuration is in it too.")]
+pub(crate) struct Rbac {
+    #[command(flatten)]
+    pub(crate) mesh: MeshOptions,
 }
 
 #[derive(Args)]

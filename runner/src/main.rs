@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => commands::plan::plan(&arguments),
         Command::Submit(arguments) => commands::submit::submit(&arguments),
         Command::Cleanup(arguments) => commands::cleanup::cleanup(&arguments),
-        Command::Rbac => commands::rbac::rbac(),
+        Command::Rbac(arguments) => commands::rbac::rbac(&arguments),
         Command::Crds(arguments) => commands::crds::crds(&arguments),
         Command::Image(arguments) => commands::image::image(&arguments),
         Command::Explain(arguments) => commands::explain::explain(&arguments),

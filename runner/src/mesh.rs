@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use smi_schemas::Digest;
 use smi_schemas::names::Slug;
 use smi_schemas::suite::Protocol;
@@ -16,7 +17,16 @@ const NO_MESH: &str = "none";
 const SANDBOX: &str = "sandbox";
 
 /// The profiles that this build carries.
-const BUILTIN: [&[u8]; 2] = [include_bytes!("../meshes/none.yaml"), include_bytes!("../meshes/traefik-mesh.yaml")];
+const BUILTIN: [&[u8]; 8] = [
+    include_bytes!("../meshes/none.yaml"),
+    include_bytes!("../meshes/traefik-mesh.yaml"),
+    include_bytes!("../meshes/open-service-mesh.yaml"),
+    include_bytes!("../meshes/fsm.yaml"),
+    include_bytes!("../meshes/linkerd.yaml"),
+    include_bytes!("../meshes/nginx-service-mesh.yaml"),
+    include_bytes!("../meshes/consul.yaml"),
+    include_bytes!("../meshes/istio.yaml"),
+];
 
 /// What a runner must know of a mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -26,9 +36,15 @@ pub struct Profile {
     pub slug: Slug,
     /// Its name as people write it.
     pub name: String,
+    /// Whether a run was ever made with it. What is said of a mesh that nobody ran is what its documents say.
+    #[serde(default = "tried")]
+    pub tried: bool,
     /// Its own pods.
     #[serde(default)]
     pub components: Vec<Component>,
+    /// The container that it adds to each pod in it.
+    #[serde(default)]
+    pub sidecar: Option<Slug>,
     /// How workloads are put under it.
     #[serde(default)]
     pub enrol: Enrolment,
@@ -78,14 +94,73 @@ pub struct Marks {
 
 /// How it is read back whether a mesh denies.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct Enforcement {
     /// The component to look at.
     pub component: Slug,
-    /// What is among its arguments, as it stands or with `=true`, when the mesh denies.
-    pub argument: String,
+    /// What says so.
+    pub sign: Sign,
     /// What a person runs to have it deny.
     pub enable: String,
+}
+
+/// What says that a mesh denies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// What is among the component's arguments then, as it stands or with `=true`.
+    Argument(String),
+    /// A field of an object.
+    Field(Field),
+}
+
+/// A field of a Kubernetes object. A namespaced object is in the namespace of the component's pods.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// The object's API group; the empty one is Kubernetes' own.
+    pub group: String,
+    /// The group's version.
+    pub version: String,
+    /// The kind, as it stands in paths.
+    pub plural: String,
+    /// The object's name.
+    pub name: String,
+    /// Where in the object, as a JSON pointer.
+    pub pointer: String,
+    /// What is there when the mesh denies.
+    pub value: Value,
+}
+
+/// An enforcement as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    component: Slug,
+    argument: Option<String>,
+    field: Option<Field>,
+    enable: String,
+}
+
+impl TryFrom<Written> for Enforcement {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { component, argument, field, enable } = written;
+        let sign = match (argument, field) {
+            (Some(argument), None) => Sign::Argument(argument),
+            (None, Some(field)) if !field.pointer.starts_with('/') => {
+                return Err("field.pointer is a JSON pointer, such as /spec/mode");
+            }
+            (None, Some(field)) => Sign::Field(field),
+            (None, None) | (Some(_), Some(_)) => return Err("either argument or field says that the mesh denies"),
+        };
+        Ok(Self { component, sign, enable })
+    }
+}
+
+/// What is not said of a profile.
+fn tried() -> bool {
+    true
 }
 
 /// Why a file is no profile.
@@ -191,8 +266,18 @@ mod tests {
     #[test]
     fn every_builtin_profile_is_read_under_a_name_of_its_own() {
         let slugs: Vec<String> = Profile::all().iter().map(|(profile, _)| profile.slug.to_string()).collect();
-        assert_eq!(slugs, ["none", "traefik-mesh"]);
+        let known = "none traefik-mesh open-service-mesh fsm linkerd nginx-service-mesh consul istio";
+        assert_eq!(slugs.join(" "), known);
         assert_eq!(slugs.len(), BUILTIN.len());
+    }
+
+    #[test]
+    fn the_page_says_which_profiles_were_never_run() {
+        let said = include_str!("../meshes/README.md").split_once(" were never run").unwrap().0;
+        let said = said.rsplit_once('\n').unwrap().1;
+        for (profile, _) in Profile::all() {
+            assert_eq!(said.contains(&format!("`{}`", profile.slug)), !profile.tried, "{}", profile.slug);
+        }
     }
 
     #[test]
@@ -222,6 +307,14 @@ mod tests {
         assert!(read(&component("{}")).contains("no labels"));
         let enforcing = "enforcing: {component: c, argument: --deny, enable: x}\n";
         assert!(read(&format!("{}{enforcing}", component("{b: c}"))).contains("no component c"));
+        let field = "{group: g, version: v1, plural: ps, name: n, pointer: /spec/a, value: false}";
+        let enforcing = |by: &str| format!("{}enforcing: {{component: a, enable: x{by}}}\n", component("{b: c}"));
+        Profile::read(enforcing(&format!(", field: {field}")).as_bytes()).unwrap();
+        for by in ["", &format!(", argument: --deny, field: {field}")] {
+            assert!(read(&enforcing(by)).contains("either argument or field"), "{by}");
+        }
+        assert!(read(&enforcing(&format!(", field: {}", field.replace("/spec", "spec")))).contains("JSON pointer"));
+        assert!(read(&enforcing(&format!(", field: {}", field.replace("value", "is")))).contains("unknown field `is`"));
         assert!(read(&" ".repeat(MAX_PROFILE_BYTES + 1)).contains("more than"));
     }
 }

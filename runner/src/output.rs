@@ -15,6 +15,7 @@ use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
 use smi_schemas::suite::{Action, Assertion, Cell, Expect, Flaw, Flawed, Phase, Role, Scale, Shape, Suite, Via};
 use smi_verifier::judge::{agrees, within};
 
+use crate::mesh::Profile;
 use crate::plan::Plan;
 use crate::statement::Begun;
 use crate::target::Facts;
@@ -31,6 +32,12 @@ pub fn heading(out: &mut (impl Write + ?Sized), plan: &Plan, begun: &Begun) -> i
     };
     writeln!(out, "suite     {}, {}", plan.suite.version, plan.digest)?;
     writeln!(out, "run       {}, {purpose}", begun.id)
+}
+
+/// That a profile is one that nobody ran.
+pub fn untried(out: &mut (impl Write + ?Sized), profile: &Profile) -> io::Result<()> {
+    let name = &profile.name;
+    writeln!(out, "profile   {OPEN}never run against {name}: what it says of it is taken from documents{OPEN:#}")
 }
 
 /// What is about to be tested, and on what.

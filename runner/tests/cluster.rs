@@ -1,6 +1,6 @@
 //! The runner against a real cluster, which `KUBECONFIG` names and `tests/cluster` brings up. `SMI_TESTS_CLUSTER` says
-//! what is on it: `none`, SMI's CRDs and no mesh; `traefik-mesh`; `traefik-mesh-open`, the same with ACL mode off.
-//! Without it these tests are left out.
+//! what is on it: `none`, SMI's CRDs and no mesh; `traefik-mesh`; `traefik-mesh-open`, the same with ACL mode off;
+//! `open-service-mesh`; `open-service-mesh-permissive`, the same in permissive mode. Without it these tests are left out.
 
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use smi_keys::SigningKey;
 use smi_schemas::codes::Code;
 use smi_schemas::report::Status;
+use smi_schemas::statement::Enforcing;
 use smi_schemas::suite::{BUILTIN, Class, Suite};
 use smi_verifier::Verified;
 use tempfile::TempDir;
@@ -28,6 +29,10 @@ use tempfile::TempDir;
 const NO_MESH: &str = "none";
 const TRAEFIK_MESH: &str = "traefik-mesh";
 const TRAEFIK_MESH_OPEN: &str = "traefik-mesh-open";
+const OPEN_SERVICE_MESH: &str = "open-service-mesh";
+const OPEN_SERVICE_MESH_PERMISSIVE: &str = "open-service-mesh-permissive";
+const STATES: [&str; 6] =
+    ["", NO_MESH, TRAEFIK_MESH, TRAEFIK_MESH_OPEN, OPEN_SERVICE_MESH, OPEN_SERVICE_MESH_PERMISSIVE];
 
 /// One cluster, one test at a time.
 static CLUSTER: Mutex<()> = Mutex::new(());
@@ -41,7 +46,7 @@ struct Cluster {
 /// The cluster, if that is what is on it.
 fn cluster(with: &str, test: &str) -> Option<Cluster> {
     let on_it = std::env::var("SMI_TESTS_CLUSTER").unwrap_or_default();
-    assert!(["", NO_MESH, TRAEFIK_MESH, TRAEFIK_MESH_OPEN].contains(&on_it.as_str()), "SMI_TESTS_CLUSTER={on_it}");
+    assert!(STATES.contains(&on_it.as_str()), "SMI_TESTS_CLUSTER={on_it}");
     if on_it != with {
         eprintln!("skipped: {test} runs under SMI_TESTS_CLUSTER={with}");
         return None;
@@ -201,15 +206,21 @@ fn without_a_mesh_no_behaviour_passes() {
 #[test]
 fn what_rbac_prints_is_enough_and_is_asked_for() {
     let Some(cluster) = cluster(NO_MESH, "what_rbac_prints_is_enough_and_is_asked_for") else { return };
+    let run = none(&["--run", "smi.api.*", "--run", "smi.access.default-deny", "--limit-ms", "1000"]);
+    with_least_permissions(&cluster, &run, &["rbac"]);
+}
+
+/// A run is refused to an account that may do nothing, and made by one that may do what `rbac` prints.
+fn with_least_permissions(cluster: &Cluster, run: &[&str], rbac: &[&str]) {
+    let (account, role) = ("serviceaccount/smi-least", "clusterrole/smi-conformance-runner");
     cluster.kubectl(&["create", "serviceaccount", "smi-least", "-n", "default"], "");
     let token = cluster.kubectl(&["create", "token", "smi-least", "-n", "default"], "");
     let kubeconfig = cluster.kubeconfig(|config| config["users"][0]["user"] = json!({"token": token.trim()}));
-    let run = none(&["--kubeconfig", &kubeconfig, "--run", "smi.api.*", "--run", "smi.access.default-deny"]);
-    let run: Vec<&str> = run.into_iter().chain(["--limit-ms", "1000"]).collect();
+    let run = [run, &["--kubeconfig", &kubeconfig]].concat();
     cluster.refused(&run, "cluster-denied", 6);
 
-    let role = text(&cluster.run(&["rbac"]).stdout);
-    cluster.kubectl(&["apply", "-f", "-"], &role);
+    let printed = text(&cluster.run(rbac).stdout);
+    cluster.kubectl(&["apply", "-f", "-"], &printed);
     let bind = ["--clusterrole=smi-conformance-runner", "--serviceaccount=default:smi-least"];
     cluster.kubectl(&[&["create", "clusterrolebinding", "smi-least"], &bind[..]].concat(), "");
     let output = cluster.run(&run);
@@ -217,8 +228,8 @@ fn what_rbac_prints_is_enough_and_is_asked_for() {
     assert_eq!(said.matches("\npass ").count(), 7, "every assertion of presence");
     assert!(!said.contains("\nerror "), "{said}");
     assert_eq!(cluster.left(), "");
-    cluster.kubectl(&["delete", "clusterrolebinding/smi-least", "clusterrole/smi-conformance-runner"], "");
-    cluster.kubectl(&["delete", "serviceaccount/smi-least", "-n", "default"], "");
+    cluster.kubectl(&["delete", "clusterrolebinding/smi-least", role], "");
+    cluster.kubectl(&["delete", account, "-n", "default"], "");
 }
 
 #[test]
@@ -232,6 +243,8 @@ fn what_stands_in_the_way_is_told_before_a_run_begins() {
     let stranger = cluster.kubeconfig(|config| config["users"][0]["user"] = json!({"token": "nobody"}));
     cluster.refused(&none(&["--kubeconfig", &stranger]), "cluster-denied", 6);
     cluster.refused(&["run", "--target", "kubernetes", "--mesh", "traefik-mesh"], "mesh-not-found", 6);
+    let untried = cluster.run(&["run", "--target", "kubernetes", "--mesh", "fsm"]);
+    assert!(text(&untried.stdout).contains("\nprofile   never run against FSM"), "{}", text(&untried.stdout));
     cluster.refused(&none(&["--agent-image", "smi-conformance.local/absent:1"]), "workload-not-started", 6);
     cluster.refused(&none(&["--agent-image", "Not An Image"]), "workload-not-started", 6);
     cluster.refused(&none(&["--api-version", "access=v1alpha2"]), "version-not-testable", 2);
@@ -412,53 +425,151 @@ fn what_keeps_namespaces_from_going_is_named() {
 #[test]
 fn traefik_mesh_is_as_its_notes_say() {
     let Some(cluster) = cluster(TRAEFIK_MESH, "traefik_mesh_is_as_its_notes_say") else { return };
-    let before = cluster.others();
-    let run = ["run", "--target", "kubernetes", "--mesh", "traefik-mesh", "--key", "key.pem", "--out", "r.json"];
-    let output = cluster.run(&run);
-    assert_eq!(output.status.code(), Some(3));
-    let verified = cluster.verified("r.json", "traefik-mesh");
-    let predicate = &verified.statement().predicate;
-
-    // A row of the notes is an assertion that does not pass, its status and its reason.
     let notes = include_str!("../meshes/traefik-mesh.md");
-    let rows = notes.lines().filter(|line| line.starts_with("| `smi."));
-    let cells = |row: &str| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
-    let expected: BTreeSet<String> = rows.map(|row| cells(row).join(" ")).collect();
-    let seen: BTreeSet<String> = predicate
-        .assertions
-        .iter()
-        .filter(|result| result.status != Status::Pass)
-        .map(|result| format!("{} {} {}", result.id, result.status, result.reason))
-        .collect();
-    assert_eq!(seen, expected);
-
+    let verified = is_as_its_notes_say(&cluster, "traefik-mesh", notes);
     let pods = cluster.kubectl(&["get", "pods", "-n", "traefik-mesh", "-o", "json"], "");
     for subject in &verified.statement().subject {
         assert!(pods.contains(&format!("{}@sha256:{}", subject.name, subject.digest.sha256)), "{subject:?}");
     }
     assert_eq!(verified.statement().subject.len(), 2, "controller and proxy");
-    assert!(notes.contains(&format!("Traefik Mesh {}", predicate.mesh.version.as_ref().unwrap())));
+    let version = verified.statement().predicate.mesh.version.as_ref().unwrap();
+    assert!(notes.contains(&format!("Traefik Mesh {version}")));
+}
+
+#[test]
+fn open_service_mesh_is_as_its_notes_say() {
+    let Some(cluster) = cluster(OPEN_SERVICE_MESH, "open_service_mesh_is_as_its_notes_say") else { return };
+    let notes = include_str!("../meshes/open-service-mesh.md");
+    let verified = is_as_its_notes_say(&cluster, "open-service-mesh", notes);
+    let pods = cluster.kubectl(&["get", "pods", "-n", "osm-system", "-o", "json"], "");
+    let (own, others): (Vec<_>, Vec<_>) = verified.statement().subject.iter().partition(|subject| {
+        // The images are in the pods' status, and the sidecar's is in no pod of the mesh.
+        pods.contains(&format!("{}@sha256:{}", subject.name, subject.digest.sha256))
+    });
+    assert_eq!(own.len(), 3, "controller, injector and bootstrap");
+    assert!(others.len() == 1 && others[0].name.ends_with("/envoy"), "{others:?}");
+    let mesh = &verified.statement().predicate.mesh;
+    assert_eq!(mesh.enforcing, Enforcing::On);
+    assert!(notes.contains(&format!("Open Service Mesh {}", mesh.version.as_ref().unwrap())));
+}
+
+/// A whole run of a mesh that enforces. A row of the notes is an assertion that does not pass, its status and its reason;
+/// one that says `varies` passes or fails.
+fn is_as_its_notes_say(cluster: &Cluster, mesh: &str, notes: &str) -> Verified {
+    let before = cluster.others();
+    let output = cluster.run(&["run", "--target", "kubernetes", "--mesh", mesh, "--key", "key.pem", "--out", "r.json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let verified = cluster.verified("r.json", mesh);
+    let rows = notes.lines().filter(|line| line.starts_with("| `smi."));
+    let cells = |row: &str| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
+    let results = &verified.statement().predicate.assertions;
+    let status_of = |id: &str| results.iter().find(|result| result.id.as_str() == id).map(|result| result.status);
+    let as_it_varies = |row: Vec<String>| match &row[..] {
+        [id, status, reason] if status == "varies" => {
+            (status_of(id) != Some(Status::Pass)).then(|| format!("{id} fail {reason}"))
+        }
+        row => Some(row.join(" ")),
+    };
+    let expected: BTreeSet<String> = rows.map(cells).filter_map(as_it_varies).collect();
+    let seen: BTreeSet<String> = results
+        .iter()
+        .filter(|result| result.status != Status::Pass)
+        .map(|result| format!("{} {} {}", result.id, result.status, result.reason))
+        .collect();
+    assert_eq!(seen, expected);
     assert_eq!(cluster.left(), "");
     cluster.is_as_before(&before);
+    verified
 }
 
 #[test]
 fn with_access_control_off_what_must_be_denied_fails() {
     let Some(cluster) = cluster(TRAEFIK_MESH_OPEN, "with_access_control_off_what_must_be_denied_fails") else { return };
-    let mut run = vec!["run", "--target", "kubernetes", "--mesh", "traefik-mesh", "--run", "smi.access.*"];
+    what_must_be_denied_fails(&cluster, "traefik-mesh", "--set acl=true", &[]);
+}
+
+#[test]
+fn in_permissive_mode_what_must_be_denied_fails() {
+    let Some(cluster) = cluster(OPEN_SERVICE_MESH_PERMISSIVE, "in_permissive_mode_what_must_be_denied_fails") else {
+        return;
+    };
+    // Its mutual TLS stays, and keeps out who is not in the mesh.
+    what_must_be_denied_fails(&cluster, "open-service-mesh", "kubectl patch meshconfig", &["server-side"]);
+}
+
+/// A mesh that does not enforce: the run says so, and with which command it would. Nothing passes but what is denied in any
+/// mode.
+fn what_must_be_denied_fails(cluster: &Cluster, mesh: &str, enable: &str, anyway: &[&str]) {
+    let mut run = vec!["run", "--target", "kubernetes", "--mesh", mesh, "--run", "smi.access.*"];
     run.extend(["--limit-ms", "5000", "--key", "key.pem", "--out", "r.json"]);
     let output = cluster.run(&run);
     assert_eq!(output.status.code(), Some(3));
     let said = text(&output.stdout);
-    assert!(said.contains("not enforcing") && said.contains("--set acl=true"), "{said}");
-    let verified = cluster.verified("r.json", "traefik-mesh");
+    assert!(said.contains("not enforcing") && said.contains(enable), "{said}");
+    let verified = cluster.verified("r.json", mesh);
     let results = &verified.statement().predicate.assertions;
     for result in results.iter().filter(|result| result.id.as_str().starts_with("smi.access.")) {
-        assert!(matches!(result.status, Status::Fail | Status::Inconclusive), "{}: {}", result.id, result.status);
+        let fails = matches!(result.status, Status::Fail | Status::Inconclusive);
+        assert_ne!(fails, anyway.contains(&result.id.tail()), "{}: {}", result.id, result.status);
     }
     for name in ["default-deny", "deny-unlisted-source", "deny-unlisted-route", "revoke-on-delete"] {
         let result = results.iter().find(|result| result.id.tail() == name).unwrap();
         assert_eq!((result.status, result.reason), (Status::Fail, Code::Delivered), "{name}");
     }
     assert_eq!(cluster.left(), "");
+}
+
+#[test]
+fn what_a_profile_reads_of_a_mesh_is_permitted_by_name() {
+    let Some(cluster) = cluster(OPEN_SERVICE_MESH_PERMISSIVE, "what_a_profile_reads_of_a_mesh_is_permitted_by_name")
+    else {
+        return;
+    };
+    let mesh = ["--mesh", "open-service-mesh"];
+    let run = ["run", "--target", "kubernetes", "--run", "smi.api.*"];
+    with_least_permissions(&cluster, &[&run[..], &mesh].concat(), &[&["rbac"], &mesh[..]].concat());
+}
+
+#[test]
+fn a_profile_that_the_mesh_belies_is_refused() {
+    let Some(cluster) = cluster(OPEN_SERVICE_MESH_PERMISSIVE, "a_profile_that_the_mesh_belies_is_refused") else {
+        return;
+    };
+    let profile = include_str!("../meshes/open-service-mesh.yaml");
+    let run = ["run", "--target", "kubernetes", "--profile", "profile.yaml", "--run", "smi.api.*"];
+    let write = |changes: &[(&str, &str)]| {
+        let mut changed = profile.to_owned();
+        for (from, to) in changes {
+            assert!(changed.contains(from), "{from}");
+            changed = changed.replace(from, to);
+        }
+        fs::write(cluster.path("profile.yaml"), changed).unwrap();
+    };
+    let refused = |from: &str, to: &str, code: &str| {
+        write(&[(from, to)]);
+        cluster.refused(&run, code, 6);
+    };
+    for (from, to) in [
+        ("name: osm-mesh-config", "name: absent"),
+        ("plural: meshconfigs", "plural: absents"),
+        ("version: v1alpha2", "version: v1beta9"),
+    ] {
+        refused(from, to, "mesh-not-as-profiled");
+    }
+    refused("sidecar: envoy", "sidecar: absent", "mesh-not-as-profiled");
+    refused("monitored-by: osm", "monitored-by: another", "mesh-not-as-profiled");
+    refused("container: osm-controller", "container: absent", "image-unnamed");
+
+    // What Kubernetes' own group serves is read too.
+    let preset = [
+        ("group: config.openservicemesh.io", "group: ''"),
+        ("version: v1alpha2", "version: v1"),
+        ("plural: meshconfigs", "plural: configmaps"),
+        ("name: osm-mesh-config", "name: preset-mesh-config"),
+        ("/spec/traffic/enablePermissiveTrafficPolicyMode", "/metadata/namespace"),
+        ("value: false", "value: osm-system"),
+    ];
+    write(&preset);
+    let output = cluster.run(&run);
+    assert!(text(&output.stdout).contains("open-service-mesh 1.2.4, enforcing\n"), "{}", text(&output.stdout));
 }

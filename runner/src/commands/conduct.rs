@@ -84,6 +84,9 @@ impl Conduct<'_> {
             writeln!(anstream::stderr().lock(), "run       {}", self.begun.id)?;
         }
         self.say(|out| output::heading(out, &plan, self.begun))?;
+        if !profile.0.tried {
+            self.say(|out| output::untried(out, &profile.0))?;
+        }
         let brought = Brought {
             run: self.begun.id.clone(),
             seed: self.begun.seed,

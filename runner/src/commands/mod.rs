@@ -16,21 +16,22 @@ use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use smi_keys::files::FileError;
+use smi_keys::files::{self, FileError};
 use smi_keys::key_file::ReadError;
 use smi_runner::kubernetes::cleanup::CleanupError;
 use smi_runner::kubernetes::cluster::{Cluster, ClusterError, Options};
 use smi_runner::kubernetes::dialect;
 use smi_runner::kubernetes::preflight::PreflightError;
-use smi_runner::mesh::{Profile, ProfileError};
+use smi_runner::mesh::{MAX_PROFILE_BYTES, Profile, ProfileError};
 use smi_runner::plan::{Plan, VersionError, choose};
 use smi_runner::submit::SubmitError;
+use smi_schemas::Digest;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::names::Slug;
 use smi_schemas::statement::{Filters, Overrides};
 use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
 
-use crate::args::{Choice, ClusterOptions};
+use crate::args::{Choice, ClusterOptions, MeshOptions};
 use crate::commands::image::ImageError;
 
 /// Why a command was not carried out.
@@ -128,6 +129,16 @@ fn planned(choice: &Choice, limit_ms: Option<u64>) -> Result<Plan, CommandError>
     let apis = choose(&dialect::all_spoken(), &choice.versions())?;
     let plan = Plan { suite, digest, filters, overrides: Overrides { limit_ms }, apis, absent: BTreeSet::new() };
     if plan.selects() { Ok(plan) } else { Err(CommandError::NothingSelected(plan.suite.assertions.len())) }
+}
+
+/// The profile that is asked for, and its digest.
+fn profile(options: &MeshOptions) -> Result<Option<(Profile, Digest)>, CommandError> {
+    if let Some(path) = &options.profile {
+        let bytes = files::read(path, MAX_PROFILE_BYTES)?.bytes;
+        return Profile::read(&bytes).map(Some).map_err(|cause| CommandError::Profile { path: path.clone(), cause });
+    }
+    let builtin = |slug: &Slug| Profile::builtin(slug.as_str()).ok_or_else(|| CommandError::MeshUnknown(slug.clone()));
+    options.mesh.as_ref().map(builtin).transpose()
 }
 
 /// The cluster that is asked for.

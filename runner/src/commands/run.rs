@@ -10,13 +10,12 @@ use smi_keys::files::{self, Access};
 use smi_keys::key_file::KeyFile;
 use smi_keys::passphrase::{Source, VARIABLE};
 use smi_runner::execute::Executed;
-use smi_runner::mesh::{MAX_PROFILE_BYTES, Profile};
 use smi_runner::output;
 use smi_runner::plan::Plan;
 use smi_runner::statement::{Begun, own_digest, statement};
 use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
-use smi_schemas::names::{RunId, Slug, Version};
+use smi_schemas::names::{RunId, Version};
 use smi_schemas::report::Status;
 use smi_schemas::statement::{Statement, Target as Kind, Versioned};
 use smi_schemas::{Digest, Timestamp};
@@ -24,7 +23,7 @@ use smi_verifier::capability::summarize;
 
 use super::conduct::{Conduct, Ended, Outcome, heard};
 use super::live::Signals;
-use super::{CommandError, planned};
+use super::{CommandError, planned, profile};
 use crate::args::{ClusterOptions, Output, Run, TargetKind};
 
 /// Where a bundle goes when nothing else is said.
@@ -47,7 +46,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, CommandError> {
     mesh_options(arguments)?;
     // What a cluster serves can only take away from this: a typing error is told before any key is asked for.
     let plan = planned(&arguments.choice, arguments.limit_ms)?;
-    let profile = profile(arguments)?;
+    let profile = profile(&arguments.mesh)?;
     let signing = signing(arguments)?;
     if let Some(junit) = &arguments.junit {
         free(junit)?;
@@ -106,7 +105,7 @@ fn unbegun(stopped_by: Option<u8>, left: bool, text: bool) -> io::Result<Exit> {
 
 /// Options of a cluster go with a cluster only.
 fn mesh_options(arguments: &Run) -> Result<(), CommandError> {
-    let mesh = arguments.mesh.is_some() || arguments.profile.is_some();
+    let mesh = arguments.mesh.mesh.is_some() || arguments.mesh.profile.is_some();
     let ClusterOptions { kubeconfig, context } = &arguments.cluster;
     let others = kubeconfig.is_some() || context.is_some() || arguments.agent_image.is_some();
     match arguments.target {
@@ -121,16 +120,6 @@ fn mesh_options(arguments: &Run) -> Result<(), CommandError> {
         )),
         TargetKind::Kubernetes | TargetKind::Sandbox => Ok(()),
     }
-}
-
-/// The profile that is asked for, and its digest.
-fn profile(arguments: &Run) -> Result<Option<(Profile, Digest)>, CommandError> {
-    if let Some(path) = &arguments.profile {
-        let bytes = files::read(path, MAX_PROFILE_BYTES)?.bytes;
-        return Profile::read(&bytes).map(Some).map_err(|cause| CommandError::Profile { path: path.clone(), cause });
-    }
-    let builtin = |slug: &Slug| Profile::builtin(slug.as_str()).ok_or_else(|| CommandError::MeshUnknown(slug.clone()));
-    arguments.mesh.as_ref().map(builtin).transpose()
 }
 
 fn print_text(printed: &Printed<'_>, plan: &Plan) -> io::Result<()> {

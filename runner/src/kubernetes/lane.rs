@@ -17,12 +17,13 @@ use smi_schemas::codes::Code;
 use smi_schemas::names::{RunId, Slug};
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{Api, Kind, Namespace, Resource};
+use smi_schemas::statement::Subject;
 use smi_schemas::suite::{Action, Cell, Flawed, Open, Protocol, Scale, Service, Shape, Via, Workload};
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, ClusterError, Objects};
 use super::dialect::{self, Dialect, Namespaces};
-use super::mesh::{image, is_ready, pod_resource};
+use super::mesh::{self, container, is_ready, pod_resource};
 use super::preflight::PreflightError;
 use super::session::Session;
 use super::survey::Survey;
@@ -87,6 +88,8 @@ struct Driven {
     outside: bool,
     address: IpAddr,
     image: Digest,
+    /// The image that the mesh added.
+    sidecar: Option<Subject>,
     /// What this workload's seeds begin with.
     seed: String,
     session: tokio::sync::Mutex<(u64, Option<Arc<Session>>)>,
@@ -149,7 +152,13 @@ impl KubernetesLane {
         let services = shape.services.iter().filter(|service| service.selects(workload)).filter(is_new);
         create(cluster, services.map(|service| of.service(service)).collect()).await.map_err(PreflightError::fault)?;
         create(cluster, vec![of.pod(shape, workload)]).await.map_err(PreflightError::fault)?;
-        self.started(workload).await.map_err(PreflightError::fault)
+        self.started(workload).await.map_err(PreflightError::fault)?;
+        let sidecars: BTreeSet<String> = self.sidecars().into_iter().map(|subject| subject.digest.sha256).collect();
+        if self.images().len() > 1 || sidecars.len() > 1 {
+            let detail = format!("{name} was started from another image than the others");
+            return Err(Fault { code: Code::AgentFault, detail });
+        }
+        Ok(())
     }
 
     /// Ends a workload, and the Services that are there for it alone.
@@ -190,6 +199,11 @@ impl KubernetesLane {
 
     fn is_populated(&self, shape: &Shape, service: &Service) -> bool {
         shape.selected(service).any(|workload| self.workload(&workload.name).is_some())
+    }
+
+    /// The images that the mesh added to them.
+    pub(super) fn sidecars(&self) -> Vec<Subject> {
+        self.driven().iter().filter_map(|(_, driven)| driven.sidecar.clone()).collect()
     }
 
     fn object(&self, resource: &Resource) -> Result<(ApiResource, Value), Fault> {
@@ -525,7 +539,7 @@ async fn started(common: &Common, of: &Manifests<'_>, workload: &Workload) -> Re
         let failed = |reason| PreflightError::Workload { pod: format!("{namespace}/{name}"), reason };
         if is_ready(&pod) {
             let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
-            let subject = image(&pod, Some(CONTAINER))?;
+            let subject = mesh::image(&pod, Some(CONTAINER))?;
             let digest = Digest::from_hex(&subject.digest.sha256).ok();
             let (Some(address), Some(image)) = (address, digest) else {
                 return Err(failed("ready without an address".to_owned()));
@@ -533,6 +547,12 @@ async fn started(common: &Common, of: &Manifests<'_>, workload: &Workload) -> Re
             if address.is_ipv6() {
                 return Err(failed(format!("its address is {address}, and the workload listens on IPv4 only")));
             }
+            let sidecar = common.profile.sidecar.as_ref().filter(|_| !workload.outside);
+            if let Some(sidecar) = sidecar.filter(|sidecar| container(&pod, Some(sidecar.as_str())).is_null()) {
+                let (pod, sidecar) = (format!("{namespace}/{name}"), sidecar.clone());
+                return Err(PreflightError::SidecarAbsent { pod, sidecar });
+            }
+            let sidecar = sidecar.map(|sidecar| mesh::image(&pod, Some(sidecar.as_str()))).transpose()?;
             let Common { seed, run, .. } = common;
             return Ok(Driven {
                 namespace: namespace.to_owned(),
@@ -540,6 +560,7 @@ async fn started(common: &Common, of: &Manifests<'_>, workload: &Workload) -> Re
                 outside: workload.outside,
                 address,
                 image,
+                sidecar,
                 // A pod that is started anew has another id.
                 seed: format!("{seed}/{run}/{}", pod["metadata"]["uid"]),
                 session: tokio::sync::Mutex::new((0, None)),

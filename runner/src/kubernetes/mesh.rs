@@ -1,14 +1,16 @@
 //! What runs on a cluster of a mesh, as measured: images by digest, version, enforcing mode.
 
+use std::collections::BTreeSet;
+
 use kube::api::ApiResource;
 use serde_json::Value;
 use smi_schemas::Digest;
 use smi_schemas::names::Version;
 use smi_schemas::statement::{DigestSet, Enforcing, Subject};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, ClusterError, patiently};
 use super::preflight::PreflightError;
-use crate::mesh::{Component, Profile};
+use crate::mesh::{Component, Field, Profile, Sign};
 
 /// What runs of a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +57,20 @@ pub(super) async fn measure(
             measured.version = unanimous(pods.iter().map(|pod| version(container(pod, name)))).flatten();
         }
         if let Some(enforcing) = profile.enforcing.as_ref().filter(|enforcing| enforcing.component == component.name) {
-            let modes = pods.iter().map(|pod| mode(container(pod, name), &enforcing.argument));
-            measured.enforcing = unanimous(modes).unwrap_or(Enforcing::Unknown);
+            let modes = match &enforcing.sign {
+                Sign::Argument(argument) => pods.iter().map(|pod| mode(container(pod, name), argument)).collect(),
+                Sign::Field(field) => modes(cluster, profile, field, &pods).await?,
+            };
+            measured.enforcing = unanimous(modes.into_iter()).unwrap_or(Enforcing::Unknown);
         }
     }
-    measured.subject.sort_by(|a, b| (&a.name, &a.digest.sha256).cmp(&(&b.name, &b.digest.sha256)));
+    in_order(&mut measured.subject);
     Ok(measured)
+}
+
+/// Images in the order in which a statement has them.
+pub(super) fn in_order(images: &mut [Subject]) {
+    images.sort_by(|a, b| (&a.name, &a.digest.sha256).cmp(&(&b.name, &b.digest.sha256)));
 }
 
 /// What all say; nothing when they differ.
@@ -74,18 +84,21 @@ pub(super) fn pod_resource() -> ApiResource {
     ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
 }
 
-/// A pod's container of that name, or its first.
-fn container<'a>(pod: &'a Value, name: Option<&str>) -> &'a Value {
-    let containers = pod["spec"]["containers"].as_array();
+/// A pod's container of that name, or its first. Kubernetes lists sidecars of its own kind among the init containers.
+pub(super) fn container<'a>(pod: &'a Value, name: Option<&str>) -> &'a Value {
     let named = |container: &&Value| name.is_none_or(|name| container["name"] == name);
-    containers.into_iter().flatten().find(named).unwrap_or(&Value::Null)
+    listed(&pod["spec"], ["containers", "initContainers"]).find(named).unwrap_or(&Value::Null)
+}
+
+fn listed<'a>(of: &'a Value, fields: [&str; 2]) -> impl Iterator<Item = &'a Value> {
+    fields.map(|field| of[field].as_array()).into_iter().flatten().flatten()
 }
 
 /// The image that a pod's container runs, by the digest under which registries know it.
 pub(super) fn image(pod: &Value, name: Option<&str>) -> Result<Subject, PreflightError> {
     let container = container(pod, name);
-    let statuses = pod["status"]["containerStatuses"].as_array();
-    let status = statuses.into_iter().flatten().find(|status| status["name"] == container["name"]);
+    let mut statuses = listed(&pod["status"], ["containerStatuses", "initContainerStatuses"]);
+    let status = statuses.find(|status| status["name"] == container["name"]);
     let id = status.and_then(|status| status["imageID"].as_str()).unwrap_or_default();
     let named = id.rsplit_once("://").map_or(id, |(_, named)| named);
     let parts = named.split_once("@sha256:").filter(|(name, hex)| !name.is_empty() && Digest::from_hex(hex).is_ok());
@@ -157,6 +170,65 @@ fn mode(container: &Value, argument: &str) -> Enforcing {
     }
 }
 
+/// What the object says, in each namespace in which the component has pods.
+async fn modes(
+    cluster: &Cluster,
+    profile: &Profile,
+    field: &Field,
+    pods: &[Value],
+) -> Result<Vec<Enforcing>, PreflightError> {
+    let Field { group, version, plural, name, .. } = field;
+    let absent = |place: &str| {
+        let of = if group.is_empty() { String::new() } else { format!(".{group}") };
+        PreflightError::ModeAbsent {
+            mesh: profile.slug.clone(),
+            object: format!("{plural}{of}/{name} in {version}{place}"),
+        }
+    };
+    let client = cluster.client();
+    let core = group.is_empty();
+    let api_version = if core { version.clone() } else { format!("{group}/{version}") };
+    let listed = if core {
+        patiently(|| client.list_core_api_resources(&api_version)).await
+    } else {
+        patiently(|| client.list_api_group_resources(&api_version)).await
+    };
+    let served = match listed {
+        Err(ClusterError::Absent(_)) => return Err(absent("")),
+        served => served?,
+    };
+    let kind = served.resources.iter().find(|resource| resource.name == *plural).ok_or_else(|| absent(""))?;
+    let resource = ApiResource {
+        group: group.clone(),
+        version: version.clone(),
+        api_version,
+        kind: kind.kind.clone(),
+        plural: plural.clone(),
+    };
+    let namespaces: BTreeSet<&str> = pods.iter().filter_map(|pod| pod["metadata"]["namespace"].as_str()).collect();
+    let places: Vec<Option<&str>> =
+        if kind.namespaced { namespaces.into_iter().map(Some).collect() } else { vec![None] };
+    let mut modes = Vec::new();
+    for place in places {
+        match cluster.objects(&resource, place).get(name).await {
+            Err(ClusterError::Absent(_)) => {
+                return Err(absent(&place.map(|namespace| format!(", namespace {namespace}")).unwrap_or_default()));
+            }
+            object => modes.push(said(&object?, field)),
+        }
+    }
+    Ok(modes)
+}
+
+/// What a field says; nothing where it is not there.
+fn said(object: &Value, field: &Field) -> Enforcing {
+    match object.pointer(&field.pointer) {
+        None | Some(Value::Null) => Enforcing::Unknown,
+        Some(value) if *value == field.value => Enforcing::On,
+        Some(_) => Enforcing::Off,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,5 +283,35 @@ mod tests {
         assert_eq!(mode(&["--acl=false"], json!([{"name": "A"}])), Enforcing::Off);
         assert_eq!(mode(&["--aclx"], Value::Null), Enforcing::Off);
         assert_eq!(mode(&[], json!([{"name": "A"}])), Enforcing::Unknown);
+    }
+    #[test]
+    fn a_field_says_what_its_value_is() {
+        let field = |pointer: &str, value: Value| Field {
+            group: "g".into(),
+            version: "v1".into(),
+            plural: "ps".into(),
+            name: "n".into(),
+            pointer: pointer.into(),
+            value,
+        };
+        let object = json!({"spec": {"permissive": false, "mode": "deny", "empty": null, "list": [{"a/b": 1}]}});
+        let said = |pointer: &str, value: Value| said(&object, &field(pointer, value));
+        assert_eq!(said("/spec/permissive", false.into()), Enforcing::On);
+        assert_eq!(said("/spec/permissive", true.into()), Enforcing::Off);
+        assert_eq!(said("/spec/mode", "deny".into()), Enforcing::On);
+        assert_eq!(said("/spec/mode", "allow".into()), Enforcing::Off);
+        assert_eq!(said("/spec/list/0/a~1b", 1.into()), Enforcing::On);
+        for nowhere in ["/spec/empty", "/spec/other", "/spec/mode/x"] {
+            assert_eq!(said(nowhere, false.into()), Enforcing::Unknown, "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn a_sidecar_among_the_init_containers_is_found() {
+        let mut pod = pod("a/b:1", &format!("a/b@sha256:{HEX}"));
+        pod["spec"]["initContainers"] = json!([{"name": "proxy", "image": "p:1"}]);
+        pod["status"]["initContainerStatuses"] = json!([{"name": "proxy", "imageID": format!("p@sha256:{HEX}")}]);
+        assert_eq!(image(&pod, Some("proxy")).unwrap().name, "p");
+        assert_eq!(image(&pod, None).unwrap().name, "a/b");
     }
 }

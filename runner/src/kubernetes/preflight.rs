@@ -9,7 +9,8 @@ use smi_schemas::names::Slug;
 use smi_schemas::smi;
 
 use super::cluster::{Cluster, ClusterError, patiently};
-use super::rbac::RULES;
+use super::rbac::{RULES, read_of};
+use crate::mesh::Profile;
 use crate::target::Fault;
 
 /// Why a run does not begin.
@@ -41,6 +42,22 @@ pub enum PreflightError {
         component: Slug,
         /// Its labels.
         labels: String,
+    },
+    /// Nothing that would say whether the mesh denies.
+    #[error("{mesh} has no {object}")]
+    ModeAbsent {
+        /// The mesh.
+        mesh: Slug,
+        /// The object that its profile names.
+        object: String,
+    },
+    /// A pod of the run that the mesh did not take in.
+    #[error("the mesh did not add the container {sidecar} to pod {pod}")]
+    SidecarAbsent {
+        /// The pod.
+        pod: String,
+        /// The container that its profile names.
+        sidecar: Slug,
     },
     /// A pod of the mesh that is not ready.
     #[error("pod {0} of the mesh is not ready")]
@@ -92,6 +109,7 @@ impl PreflightError {
             Self::Permissions(_) => Code::ClusterDenied,
             Self::Unspoken { .. } | Self::Foreign(_) => Code::ApiVersionUnknown,
             Self::MeshAbsent { .. } => Code::MeshNotFound,
+            Self::ModeAbsent { .. } | Self::SidecarAbsent { .. } => Code::MeshNotAsProfiled,
             Self::MeshNotReady(_) => Code::MeshNotReady,
             Self::ImageUnnamed { .. } => Code::ImageUnnamed,
             Self::Workload { .. } | Self::Session { .. } => Code::WorkloadNotStarted,
@@ -100,15 +118,17 @@ impl PreflightError {
 }
 
 /// Asks for everything that a run does whether it may be done.
-pub(super) async fn permissions(cluster: &Cluster) -> Result<(), PreflightError> {
+pub(super) async fn permissions(cluster: &Cluster, profile: &Profile) -> Result<(), PreflightError> {
     let questions = RULES.iter().flat_map(|rule| {
         let of_rule = rule.resources.iter().flat_map(|resource| rule.verbs.iter().map(move |verb| (*resource, *verb)));
-        of_rule.map(|(resource, verb)| (rule.group, resource, verb))
+        of_rule.map(|(resource, verb)| (rule.group, resource, verb, None))
     });
-    let asked = questions.map(|(group, resource, verb)| async move {
-        let allowed = may(cluster, group, resource, verb).await?;
-        let name = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-        Ok::<_, ClusterError>((!allowed).then(|| format!("{verb} {name}")))
+    let field = read_of(profile).map(|field| (field.group.as_str(), field.plural.as_str(), "get", Some(&field.name)));
+    let asked = questions.chain(field).map(|(group, resource, verb, name)| async move {
+        let allowed = may(cluster, group, resource, verb, name).await?;
+        let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let name = name.map(|name| format!("/{name}")).unwrap_or_default();
+        Ok::<_, ClusterError>((!allowed).then(|| format!("{verb} {resource}{name}")))
     });
     let missing: Vec<String> = try_join_all(asked).await?.into_iter().flatten().collect();
     // Either verb is enough for exec, and which one depends on the server.
@@ -118,13 +138,20 @@ pub(super) async fn permissions(cluster: &Cluster) -> Result<(), PreflightError>
     if missing.is_empty() { Ok(()) } else { Err(PreflightError::Permissions(missing)) }
 }
 
-async fn may(cluster: &Cluster, group: &str, resource: &str, verb: &str) -> Result<bool, ClusterError> {
+async fn may(
+    cluster: &Cluster,
+    group: &str,
+    resource: &str,
+    verb: &str,
+    name: Option<&String>,
+) -> Result<bool, ClusterError> {
     let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(of, sub)| (of, Some(sub)));
     let attributes = ResourceAttributes {
         group: Some(group.to_owned()),
         resource: Some(resource.to_owned()),
         subresource: subresource.map(str::to_owned),
         verb: Some(verb.to_owned()),
+        name: name.cloned(),
         ..ResourceAttributes::default()
     };
     let review = SelfSubjectAccessReview {

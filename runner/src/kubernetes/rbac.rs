@@ -4,6 +4,8 @@
 use serde_json::{Value, json};
 use smi_schemas::smi::Kind;
 
+use crate::mesh::{Field, Profile, Sign};
+
 /// Verbs on the resources of a group.
 pub struct Rule {
     /// The API group; the empty one is Kubernetes' own.
@@ -40,8 +42,16 @@ pub fn crd_names() -> Vec<String> {
     names
 }
 
-/// The table as a ClusterRole.
-pub fn cluster_role() -> Value {
+/// What is read of the mesh's own configuration, if its profile says that anything is.
+pub(super) fn read_of(profile: &Profile) -> Option<&Field> {
+    match &profile.enforcing.as_ref()?.sign {
+        Sign::Argument(_) => None,
+        Sign::Field(field) => Some(field),
+    }
+}
+
+/// The table as a ClusterRole, for runs with that profile.
+pub fn cluster_role(profile: Option<&Profile>) -> Value {
     let mut rules: Vec<Value> = RULES
         .iter()
         .map(|rule| json!({"apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs}))
@@ -52,10 +62,35 @@ pub fn cluster_role() -> Value {
         "resourceNames": crd_names(),
         "verbs": ["get"],
     }));
+    rules.extend(profile.and_then(read_of).map(|Field { group, plural, name, .. }| {
+        json!({"apiGroups": [group], "resources": [plural], "resourceNames": [name], "verbs": ["get"]})
+    }));
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": ROLE},
         "rules": rules,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_meshs_configuration_one_object_is_read_and_only_with_its_profile() {
+        let rules = |slug: &str| {
+            let profile = Profile::builtin(slug);
+            cluster_role(profile.as_ref().map(|(profile, _)| profile))["rules"].as_array().unwrap().clone()
+        };
+        let any = rules("");
+        assert_eq!(rules("traefik-mesh"), any);
+        let read = json!({
+            "apiGroups": ["config.openservicemesh.io"],
+            "resources": ["meshconfigs"],
+            "resourceNames": ["osm-mesh-config"],
+            "verbs": ["get"],
+        });
+        assert_eq!(rules("open-service-mesh"), [any, vec![read]].concat());
+    }
 }

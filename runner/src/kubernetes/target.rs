@@ -7,13 +7,13 @@ use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::names::{RunId, Slug};
 use smi_schemas::smi::{Api, ApiVersion, Namespace};
-use smi_schemas::statement::{Enforcing, Mesh, Target as Kind};
+use smi_schemas::statement::{Enforcing, Mesh, Subject, Target as Kind};
 use smi_schemas::suite::{Shape, Workload};
 
 use super::cleanup::{CleanupError, clean_up};
 use super::cluster::Cluster;
 use super::lane::{Common, KubernetesLane};
-use super::mesh::{Measured, Readiness, measure};
+use super::mesh::{Measured, Readiness, in_order, measure};
 use super::preflight::{PreflightError, permissions};
 use super::survey::Survey;
 use crate::mesh::Profile;
@@ -28,6 +28,8 @@ pub struct KubernetesTarget {
     common: Common,
     facts: Facts,
     runner: Digest,
+    measured: Measured,
+    sidecar: Option<Subject>,
 }
 
 /// What a run brings with it.
@@ -53,7 +55,7 @@ impl KubernetesTarget {
         apis: BTreeMap<Api, ApiVersion>,
         brought: Brought,
     ) -> Result<Self, PreflightError> {
-        permissions(&cluster).await?;
+        permissions(&cluster, &profile).await?;
         let measured = measure(&cluster, &profile, brought.runner, Readiness::Required).await?;
         let common = Common {
             cluster,
@@ -64,8 +66,10 @@ impl KubernetesTarget {
             seed: brought.seed,
             image: brought.image.into(),
         };
-        let agent = agent(&common).await?;
-        let Measured { subject, version, enforcing } = measured;
+        let (agent, sidecar) = images(&common).await?;
+        let Measured { mut subject, version, enforcing } = measured.clone();
+        subject.extend(sidecar.clone().filter(|sidecar| !subject.contains(sidecar)));
+        in_order(&mut subject);
         let slug = common.profile.slug.clone();
         let enable = common.profile.enforcing.as_ref().filter(|_| enforcing != Enforcing::On);
         let facts = Facts {
@@ -76,15 +80,13 @@ impl KubernetesTarget {
             crds: common.survey.crds.clone(),
             enable: enable.map(|enforcing| enforcing.enable.clone()),
         };
-        Ok(Self { common, facts, runner: brought.runner })
+        Ok(Self { common, facts, runner: brought.runner, measured, sidecar })
     }
 
     /// Whether the mesh is still the one that the facts are about.
     pub async fn is_unchanged(&self) -> Result<bool, PreflightError> {
-        let Measured { subject, version, enforcing } =
-            measure(&self.common.cluster, &self.common.profile, self.runner, Readiness::Ignored).await?;
-        let mesh = &self.facts.mesh;
-        Ok((&subject, &version, &enforcing) == (&self.facts.subject, &mesh.version, &mesh.enforcing))
+        let Common { cluster, profile, .. } = &self.common;
+        Ok(measure(cluster, profile, self.runner, Readiness::Ignored).await? == self.measured)
     }
 
     /// Removes everything that the run made.
@@ -104,18 +106,25 @@ impl Target for KubernetesTarget {
         let name = shape.map_or(BARE, |shape| shape.name.as_str());
         let opened = KubernetesLane::open(self.common.clone(), name, shape).await;
         let lane = opened.map_err(PreflightError::fault)?;
-        match lane.images().into_iter().find(|image| *image != self.facts.agent) {
-            None => Ok(lane),
-            Some(other) => {
-                lane.close().await;
-                Err(Fault { code: Code::AgentFault, detail: format!("a node has another workload image, {other}") })
+        let agent = lane.images().into_iter().find(|image| *image != self.facts.agent);
+        let sidecar = lane.sidecars().into_iter().find(|image| Some(image) != self.sidecar.as_ref());
+        let fault = match (agent, sidecar) {
+            (None, None) => return Ok(lane),
+            (Some(other), _) => {
+                Fault { code: Code::AgentFault, detail: format!("a node has another workload image, {other}") }
             }
-        }
+            (None, Some(Subject { name, digest })) => {
+                let detail = format!("the mesh adds another sidecar, {name}@sha256:{}", digest.sha256);
+                Fault { code: Code::KubernetesFault, detail }
+            }
+        };
+        lane.close().await;
+        Err(fault)
     }
 }
 
-/// Starts one pod of the workload image, drives it, and tells its digest.
-async fn agent(common: &Common) -> Result<Digest, PreflightError> {
+/// Starts one pod of the workload image, drives it, and tells its digest and the sidecar's image.
+async fn images(common: &Common) -> Result<(Digest, Option<Subject>), PreflightError> {
     let foreign = |error: smi_schemas::names::NameError| PreflightError::Foreign(error.to_string());
     let name: Slug = PREFLIGHT.parse().map_err(foreign)?;
     let workload = Workload {
@@ -129,7 +138,8 @@ async fn agent(common: &Common) -> Result<Digest, PreflightError> {
     };
     let shape = Shape { name, workloads: vec![workload], services: Vec::new(), health: Vec::new() };
     let lane = KubernetesLane::open(common.clone(), PREFLIGHT, Some(&shape)).await?;
-    let images = lane.images();
+    let (images, sidecar) = (lane.images(), lane.sidecars().into_iter().next());
     lane.close().await;
-    images.first().copied().ok_or_else(|| PreflightError::Foreign("no workload".to_owned()))
+    let agent = images.first().copied().ok_or_else(|| PreflightError::Foreign("no workload".to_owned()))?;
+    Ok((agent, sidecar))
 }
