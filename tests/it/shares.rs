@@ -9,17 +9,8 @@
 //!   of being caught only grows, since the bounds enclose `p`.
 
 use num_bigint::BigUint;
-use smi_schemas::smi::{Backend, Resource, TrafficSplit};
-use smi_schemas::suite::{Action, Assertion, BUILTIN, Bound, Expect, Phase, Shares, Suite};
-
-/// Points of a hundred by which a mesh may be off without having to be caught: 5 for nine to one, two to one and
-/// halves, 10 elsewhere.
-fn tolerance(weights: &[u64]) -> u64 {
-    match weights {
-        [first, second] if *first == 9 * second || *first == 2 * second || first == second => 5,
-        _ => 10,
-    }
-}
+use smi_schemas::suite::{BUILTIN, Bound, Suite};
+use smi_tests::shares::{Check, checks, derive, tolerance};
 
 /// A fraction in whole numbers.
 #[derive(Clone)]
@@ -71,40 +62,15 @@ fn outside(n: u32, bound: &Bound, over: u64, under: u64) -> Ratio {
     Ratio::new(sum, BigUint::from(under).pow(n))
 }
 
-/// Every share check with the split that is in force when it is made.
-fn checks(suite: &Suite) -> Vec<(&Assertion, &TrafficSplit, &Shares)> {
-    let mut found = Vec::new();
-    for assertion in &suite.assertions {
-        let mut split = None;
-        for phase in &assertion.phases {
-            split = in_force(phase).or(split);
-            for cell in phase.controls.iter().chain(&phase.expect) {
-                if let (Expect::Shares(shares), Some(split)) = (&cell.expect, split) {
-                    found.push((assertion, split, shares));
-                }
-            }
-        }
-    }
-    found
-}
-
-fn in_force(phase: &Phase) -> Option<&TrafficSplit> {
-    let mut written = phase.actions.iter().filter_map(Action::resource).filter_map(|resource| match resource {
-        Resource::TrafficSplit(split) => Some(split),
-        _ => None,
-    });
-    written.next_back()
-}
-
 #[test]
 fn error_rates_hold_exactly() {
     let suite = Suite::read(BUILTIN[0]).unwrap().0;
     let caught_enough = Ratio::new(999u32, 1000u32);
     let mut false_failure = Ratio::zero();
     let mut sampled = 0;
-    for (assertion, split, shares) in checks(&suite) {
-        let weights: Vec<u64> = split.backends.iter().map(Backend::thousandths).collect();
-        let name = format!("{} {weights:?}", assertion.id);
+    for check in checks(&suite) {
+        let (shares, weights) = (check.shares, check.weights());
+        let name = format!("{} {weights:?}", check.assertion.id);
         if let [bound] = &shares.bounds[..] {
             assert_eq!((bound.lo, bound.hi), (shares.n, shares.n), "{name}: all is an exact count");
             let leak = Bound { workload: bound.workload.clone(), lo: 0, hi: 0 };
@@ -121,7 +87,7 @@ fn error_rates_hold_exactly() {
             assert_eq!((shares.n - first.hi, shares.n - first.lo), (second.lo, second.hi), "{name}: bounds mirror");
             looked_at = &looked_at[..1];
         }
-        let points = tolerance(&weights);
+        let points = u64::from(tolerance(&weights));
         // That any of several bounds is left has at most the sum of their chances.
         let mut one_batch = Ratio::zero();
         for (bound, weight) in looked_at.iter().zip(&weights) {
@@ -135,4 +101,15 @@ fn error_rates_hold_exactly() {
     }
     assert_eq!(sampled, 11, "share checks of the draft");
     assert!(false_failure.at_most(&Ratio::new(1u32, 1_000_000u32)), "a sound mesh fails too often");
+}
+
+#[test]
+fn the_suite_has_the_numbers_that_the_command_derives() {
+    let suite = Suite::read(BUILTIN[0]).unwrap().0;
+    let sampled: Vec<Check<'_>> = checks(&suite).into_iter().filter(Check::is_sampled).collect();
+    for check in &sampled {
+        let derived = derive(&check.weights(), sampled.len());
+        let bounds: Vec<(u32, u32)> = check.shares.bounds.iter().map(|bound| (bound.lo, bound.hi)).collect();
+        assert_eq!((check.shares.n, bounds), (derived.n, derived.bounds), "{}", check.assertion.id);
+    }
 }
