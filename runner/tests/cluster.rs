@@ -460,17 +460,9 @@ fn is_as_its_notes_say(cluster: &Cluster, mesh: &str, notes: &str) -> Verified {
     let output = cluster.run(&["run", "--target", "kubernetes", "--mesh", mesh, "--key", "key.pem", "--out", "r.json"]);
     assert_eq!(output.status.code(), Some(3));
     let verified = cluster.verified("r.json", mesh);
-    let rows = notes.lines().filter(|line| line.starts_with("| `smi."));
-    let cells = |row: &str| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
     let results = &verified.statement().predicate.assertions;
-    let status_of = |id: &str| results.iter().find(|result| result.id.as_str() == id).map(|result| result.status);
-    let as_it_varies = |row: Vec<String>| match &row[..] {
-        [id, status, reason] if status == "varies" => {
-            (status_of(id) != Some(Status::Pass)).then(|| format!("{id} fail {reason}"))
-        }
-        row => Some(row.join(" ")),
-    };
-    let expected: BTreeSet<String> = rows.map(cells).filter_map(as_it_varies).collect();
+    let passed = |id: &str| results.iter().any(|result| result.id.as_str() == id && result.status == Status::Pass);
+    let expected = noted(notes, passed);
     let seen: BTreeSet<String> = results
         .iter()
         .filter(|result| result.status != Status::Pass)
@@ -480,6 +472,25 @@ fn is_as_its_notes_say(cluster: &Cluster, mesh: &str, notes: &str) -> Verified {
     assert_eq!(cluster.left(), "");
     cluster.is_as_before(&before);
     verified
+}
+
+/// What the rows of the notes say of everything that did not pass.
+fn noted(notes: &str, passed: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let rows = notes.lines().filter(|line| line.starts_with("| `smi."));
+    let cells = |row: &str| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
+    let said = |row: Vec<String>| match &row[..] {
+        [id, status, reason] if status == "varies" => (!passed(id)).then(|| format!("{id} fail {reason}")),
+        row => Some(row.join(" ")),
+    };
+    rows.map(cells).filter_map(said).collect()
+}
+
+#[test]
+fn what_varies_passes_or_fails_as_the_notes_say() {
+    let notes = "| `smi.a` | varies | not-delivered | by chance |\n| `smi.b` | fail | delivered | always |\n";
+    assert_eq!(noted(notes, |_| true), ["smi.b fail delivered".to_owned()].into());
+    let both = ["smi.a fail not-delivered".to_owned(), "smi.b fail delivered".to_owned()];
+    assert_eq!(noted(notes, |_| false), both.into());
 }
 
 #[test]
