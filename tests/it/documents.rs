@@ -1,8 +1,10 @@
-//! The JSON Schemas in `schemas/json/` are those of the types. `SMI_UPDATE=1` writes them anew.
+//! The JSON Schemas in `schemas/json/` are those of the types, and the suite's page is that of its data. `SMI_UPDATE=1`
+//! writes them anew.
 
 use std::fs;
 
 use smi_schemas::documents;
+use smi_schemas::suite::{BUILTIN, Suite};
 
 #[test]
 fn stored_json_schemas_are_the_generated_ones() {
@@ -19,4 +21,26 @@ fn stored_json_schemas_are_the_generated_ones() {
         assert!(stored == text, "schemas/json/{name} has drifted; SMI_UPDATE=1 rewrites it");
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), all.len(), "one file a document, no others");
+}
+
+#[test]
+fn the_stored_page_of_the_suite_is_the_generated_one() {
+    let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
+    let path = smi_tests::root().join("schemas/suites/v1.md");
+    let page = smi_tests::page::page(&suite, &digest);
+    if smi_tests::update() {
+        fs::write(&path, &page).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap() == page, "schemas/suites/v1.md has drifted; SMI_UPDATE=1 rewrites it");
+    for assertion in &suite.assertions {
+        assert!(page.contains(&format!("\n### {}\n", assertion.id)), "{}", assertion.id);
+    }
+}
+
+#[test]
+fn what_the_page_says_of_the_first_suite_exists() {
+    let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
+    for (formerly, now) in smi_tests::page::FORMERLY {
+        assert!(suite.assertions.iter().any(|assertion| assertion.id.as_str() == now), "{formerly}: {now}");
+    }
 }

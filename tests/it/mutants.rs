@@ -76,6 +76,10 @@ fn every_scored_assertion_has_a_mutant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutant_is_caught_by_what_is_meant_for_it() {
+    if cfg!(debug_assertions) {
+        eprintln!("skipped: every_mutant_is_caught_by_what_is_meant_for_it runs in release builds");
+        return;
+    }
     let mut seen: BTreeMap<Mutant, BTreeSet<String>> = BTreeMap::new();
     for mutants in Mutant::ALL.chunks(AT_ONCE) {
         let runs = join_all(mutants.iter().map(|mutant| run(Some(*mutant), versions(Some(*mutant))))).await;

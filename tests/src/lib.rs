@@ -1,6 +1,7 @@
 //! What tests of several rooms share.
 
 pub mod mutants;
+pub mod page;
 pub mod shares;
 pub mod simulate;
 pub mod vectors;

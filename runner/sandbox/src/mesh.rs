@@ -199,7 +199,14 @@ impl Mesh {
         };
         let allowed = engine.allows(None, &destination, port, call)
             || callers.iter().any(|caller| engine.allows(Some(caller), &destination, port, call));
-        if to.outside || allowed || waved_through { self.reach(to, port, call) } else { Decision::Forbidden }
+        if !(to.outside || allowed || waved_through) {
+            return Decision::Forbidden;
+        }
+        let elsewhere = caller.filter(|_| self.is(Mutant::AnswersFromAnywhere)).and_then(|caller| {
+            let mut others = self.shape.workloads.iter().filter(|other| !other.outside && other.name != caller.name);
+            others.find(|other| other.name != to.name && matches!(self.reach(other, port, call), Decision::Forward(_)))
+        });
+        self.reach(elsewhere.unwrap_or(to), port, call)
     }
 
     fn reach(&self, to: &Workload, port: u16, call: &Call<'_>) -> Decision {
@@ -245,10 +252,8 @@ impl Mesh {
 
     /// One of a Service's workloads that run, all alike.
     fn workload<'a>(&'a self, service: &'a Service) -> Option<&'a Workload> {
-        let anywhere = self.is(Mutant::AnswersFromAnywhere);
-        let behind = |to: &&Workload| anywhere || service.selects(to);
         let runs = |to: &&Workload| self.age(&to.name).is_some();
-        let workloads: Vec<&Workload> = self.shape.workloads.iter().filter(behind).filter(runs).collect();
+        let workloads: Vec<&Workload> = self.shape.selected(service).filter(runs).collect();
         if workloads.is_empty() { None } else { Some(workloads[self.random().usize(..workloads.len())]) }
     }
 }

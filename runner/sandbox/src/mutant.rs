@@ -86,7 +86,7 @@ mutants! {
     NewPodsAreShut "new-pods-are-shut" "A pod that is started after a policy answers nobody." "Controllers that compute addresses once"
     LeaksOneInFifty "leaks-one-in-fifty" "Of the requests that are denied, one in fifty passes." "A proxy among several that missed a change"
     RecognizesProbes "recognizes-probes" "Whoever sends no User-Agent of a browser is a test, and only tests are enforced." "A mesh made to pass"
-    AnswersFromAnywhere "answers-from-anywhere" "A call to a Service may reach any workload." ""
+    AnswersFromAnywhere "answers-from-anywhere" "A call that is granted is answered by another workload." ""
     IdentityBySourceAddress "identity-by-source-address" "A caller is whoever lives at its address; behind one address that is everyone." "Traefik Mesh, behind a shared address"
     ClientSideOnly "client-side-only" "Only the caller's side enforces; a call to a workload's own address passes." "Traefik Mesh"
 
