@@ -78,6 +78,9 @@ pub struct Enrolment {
     pub pod: Marks,
     /// Of Services, by what is spoken at their ports.
     pub services: BTreeMap<Protocol, Marks>,
+    /// The `appProtocol` of their ports, where the mesh knows another word than the usual one.
+    #[serde(rename = "app-protocols")]
+    pub app_protocols: BTreeMap<Protocol, String>,
     /// Of pods that stay out of the mesh.
     pub outside: Marks,
 }

@@ -80,12 +80,14 @@ impl Manifests<'_> {
 
     /// A Service.
     pub(super) fn service(&self, service: &Service) -> Value {
-        let (transport, application) = match service.protocol {
+        let (transport, usual) = match service.protocol {
             Protocol::Http => ("TCP", Some("http")),
             Protocol::H2c => ("TCP", Some("kubernetes.io/h2c")),
             Protocol::Tcp => ("TCP", Some("tcp")),
             Protocol::Udp => ("UDP", None),
         };
+        let own = self.profile.enrol.app_protocols.get(&service.protocol);
+        let application = own.map(String::as_str).or(usual);
         let port = |port: &Port| {
             json!({
                 "name": port_name(service.protocol, port.port),
