@@ -1,8 +1,8 @@
 //! Execution: from a plan and a target to results. Observing is the target's, judging is the verifier's; here is only
 //! the order of things.
 //!
-//! Assertions that share a shape run one after the other in one lane, lanes run side by side. After each assertion its
-//! lane is wiped. A fault of the harness is tried once more. A stop ends every lane at its next await; what is under
+//! Assertions that share a shape run one after the other in one lane, lanes run side by side; those that may disturb
+//! others run when all lanes are through, one at a time. After each assertion its lane is wiped. A fault of the harness is tried once more. A stop ends every lane at its next await; what is under
 //! way is reported as interrupted, what was not begun as never executed.
 
 mod window;
@@ -54,9 +54,19 @@ pub async fn execute<T: Target>(
     }
     let runs = lanes.into_iter().map(|(shape, assertions)| {
         let shape = shape.and_then(|name| plan.suite.shape(name));
-        Run { plan, stop, watch, shape }.lane(target, assertions)
+        let (alone, together) = assertions.into_iter().partition(|assertion| assertion.alone);
+        Run { plan, stop, watch, shape }.opened(target, together, alone)
     });
-    let mut seen: BTreeMap<&AssertionId, Attempted> = join_all(runs).await.into_iter().flatten().collect();
+    let mut seen: BTreeMap<&AssertionId, Attempted> = BTreeMap::new();
+    let mut opened = Vec::new();
+    for (run, lane, alone, attempted) in Box::pin(join_all(runs)).await {
+        seen.extend(attempted);
+        opened.extend(lane.map(|lane| (run, lane, alone)));
+    }
+    for (run, lane, alone) in &opened {
+        seen.extend(Box::pin(run.all(lane, alone)).await);
+    }
+    join_all(opened.into_iter().map(|(_, lane, _)| lane.close())).await;
     let interrupted = stop.is_cancelled();
     let context = Context { interrupted, ..plan.context() };
     let results = plan.suite.assertions.iter().map(|assertion| result(&context, assertion, seen.remove(&assertion.id)));
@@ -98,34 +108,47 @@ struct Run<'a> {
     shape: Option<&'a Shape>,
 }
 
+/// What came of assertions.
+type Results<'a> = Vec<(&'a AssertionId, Attempted)>;
+
 impl<'a> Run<'a> {
-    async fn lane<T: Target>(self, target: &T, assertions: Vec<&'a Assertion>) -> Vec<(&'a AssertionId, Attempted)> {
+    /// Opens the lane and goes through what can be executed beside other lanes. Without a lane, everything has failed.
+    async fn opened<T: Target>(
+        self,
+        target: &T,
+        together: Vec<&'a Assertion>,
+        alone: Vec<&'a Assertion>,
+    ) -> (Self, Option<T::Lane>, Vec<&'a Assertion>, Results<'a>) {
         let opened = tokio::select! {
             biased;
-            () = self.stop.cancelled() => return Vec::new(),
+            () = self.stop.cancelled() => return (self, None, alone, Vec::new()),
             opened = target.lane(self.shape) => opened,
         };
-        let mut seen = Vec::new();
         match opened {
             Ok(lane) => {
-                for assertion in assertions {
-                    if self.stop.is_cancelled() {
-                        break;
-                    }
-                    seen.push((&assertion.id, self.assertion(&lane, assertion).await));
-                }
-                lane.close().await;
+                let seen = self.all(&lane, &together).await;
+                (self, Some(lane), alone, seen)
             }
             Err(fault) => {
-                for assertion in assertions {
+                let failed = |assertion: &&'a Assertion| {
                     (self.watch)(Event::Fault(&assertion.id, &fault));
                     let observations = Observations { phases: Vec::new(), fault: Some(fault.code) };
-                    seen.push((
-                        &assertion.id,
-                        self.ended(assertion, Attempted { attempts: 1, duration_ms: 0, observations }),
-                    ));
-                }
+                    (&assertion.id, self.ended(assertion, Attempted { attempts: 1, duration_ms: 0, observations }))
+                };
+                let seen = together.iter().chain(&alone).map(failed).collect();
+                (self, None, alone, seen)
             }
+        }
+    }
+
+    /// Goes through assertions in one lane, until the run is stopped.
+    async fn all(&self, lane: &impl Lane, assertions: &[&'a Assertion]) -> Results<'a> {
+        let mut seen = Vec::new();
+        for assertion in assertions {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            seen.push((&assertion.id, self.assertion(lane, assertion).await));
         }
         seen
     }

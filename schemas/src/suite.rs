@@ -249,6 +249,10 @@ pub struct Assertion {
     /// The workloads it needs; presence needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Slug>,
+    /// It may disturb what other assertions see at the same time, so it is executed when they are done, one after the
+    /// other.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alone: bool,
     /// Every API it uses, with the versions in which it makes sense.
     pub versions: BTreeMap<Api, BTreeSet<ApiVersion>>,
     /// What is done and what must be seen.

@@ -126,7 +126,7 @@ fn procedure(page: &mut String, assertion: &Assertion) -> std::fmt::Result {
         writeln!(page, "- {api} {}", versions.join(", "))?;
     }
     if let Some(shape) = &assertion.shape {
-        writeln!(page, "- shape {shape}")?;
+        writeln!(page, "- shape {shape}{}", if assertion.alone { ", alone, when all others are done" } else { "" })?;
     }
     assertion.phases.iter().enumerate().try_for_each(|(number, phase)| self::phase(page, number + 1, phase))
 }

@@ -81,7 +81,7 @@ mutants! {
     IgnoresNamespaces "ignores-namespaces" "A ServiceAccount is the same in every namespace." "Meshes without cross-namespace identities"
     OwnNamespaceOnly "own-namespace-only" "Sources of another namespace are passed over." ""
     GrantsBothWays "grants-both-ways" "Who may be called may call back." "Policies on pairs of workloads"
-    IgnoresDestinationPorts "ignores-destination-ports" "A target's port does not count." "Traefik Mesh, as its code reads, for HTTP"
+    IgnoresDestinationPorts "ignores-destination-ports" "A target's port does not count." ""
     NewPodsAreOpen "new-pods-are-open" "A pod that is started after a policy does not enforce it." "Sidecars that start open"
     NewPodsAreShut "new-pods-are-shut" "A pod that is started after a policy answers nobody." "Controllers that compute addresses once"
     LeaksOneInFifty "leaks-one-in-fifty" "Of the requests that are denied, one in fifty passes." "A proxy among several that missed a change"
