@@ -67,11 +67,9 @@ impl Target for SandboxTarget {
         let shape = shape.unwrap_or(&bare).clone();
         let sandbox = Sandbox::start(&shape, self.mutant, self.seed).await.map_err(|error| no_socket(&error))?;
         let definitions = Definitions::new(self.mutant);
-        let schema =
-            |api| self.dialect.apis.get(&api).and_then(|version| definitions.schema(Kind::TrafficTarget, *version));
-        let required = schema(Api::Access).map(|schema| &schema["properties"]["destination"]["required"]);
-        let port_demanded =
-            required.and_then(Value::as_array).is_some_and(|fields| fields.iter().any(|name| name == "port"));
+        let tested = self.dialect.apis.get(&Api::Access);
+        let schema = tested.and_then(|version| definitions.schema(Kind::TrafficTarget, *version));
+        let port_demanded = schema.is_some_and(dialect::demands_port);
         Ok(SandboxLane {
             sandbox,
             shape,
@@ -131,11 +129,9 @@ impl SandboxLane {
     }
 
     fn open(&self, open: &Open) -> ActionResult {
-        let Some([routes, target]) = grant(open) else { return ActionResult::Refused };
-        match self.create(&routes) {
-            ActionResult::Done => self.create(&target),
-            refused => refused,
-        }
+        let Some(resources) = grant(open, self.dialect.port_demanded) else { return ActionResult::Refused };
+        let mut results = resources.iter().map(|resource| self.create(resource));
+        results.find(|result| *result != ActionResult::Done).unwrap_or(ActionResult::Done)
     }
 
     fn round_trip(&self, resource: &Resource) -> ActionResult {

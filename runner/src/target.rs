@@ -42,8 +42,8 @@ pub trait Lane: Sync {
 }
 
 /// The resources that let callers reach a workload, where TrafficTargets are what a mesh needs. They belong into the
-/// namespace of the workload. Nothing when their name would be too long.
-pub(crate) fn grant(open: &Open) -> Option<[Resource; 2]> {
+/// namespace of the workload. A target for each port where one must be named. Nothing when a name would be too long.
+pub(crate) fn grant(open: &Open, port_demanded: bool) -> Option<Vec<Resource>> {
     let namespace = if open.to.namespace == Namespace::Other { "other-" } else { "" };
     let protocol = if open.tcp.is_some() { "tcp-" } else { "" };
     let name: Slug = format!("open-{protocol}{namespace}{}", open.to.service_account).parse().ok()?;
@@ -60,9 +60,19 @@ pub(crate) fn grant(open: &Open) -> Option<[Resource; 2]> {
         (Resource::HttpRouteGroup(routes), Kind::HttpRouteGroup, Some(vec![name.clone()]))
     };
     let rules = vec![Rule { kind, name: name.clone(), matches }];
-    let (destination, sources) = (open.to.clone(), open.from.clone());
-    let target = TrafficTarget { name, destination, port: open.tcp, sources, rules };
-    Some([routes, Resource::TrafficTarget(target)])
+    let target = |name: Slug, port| {
+        let (destination, sources, rules) = (open.to.clone(), open.from.clone(), rules.clone());
+        Resource::TrafficTarget(TrafficTarget { name, destination, port, sources, rules })
+    };
+    let mut resources = vec![routes];
+    if port_demanded && !open.ports.is_empty() {
+        for port in &open.ports {
+            resources.push(target(format!("{name}-{port}").parse().ok()?, Some(*port)));
+        }
+    } else {
+        resources.push(target(name, open.tcp));
+    }
+    Some(resources)
 }
 
 /// What clients of all kinds say they are; the last one says nothing.

@@ -389,6 +389,9 @@ pub struct Open {
     /// What is spoken to them: HTTP, or TCP at this port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<u16>,
+    /// The ports at which they speak HTTP, if it is not the usual one only: some versions cannot grant every port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
 }
 
 /// One call and what must come of it.

@@ -1,12 +1,12 @@
 //! The suite is itself tested: the reference mesh passes it, and each mutant is caught by what is meant for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use smi_sandbox::mutant::Mutant;
 use smi_schemas::codes::Code;
+use smi_schemas::names::AssertionId;
 use smi_schemas::report::Status;
 use smi_schemas::smi::ApiVersion::{V1alpha1, V1alpha2, V1alpha3, V1alpha4};
 use smi_schemas::smi::{Api, ApiVersion};
@@ -14,14 +14,14 @@ use smi_schemas::suite::{BUILTIN, Suite};
 use smi_tests::mutants::{caught, meant, run, versions};
 
 /// Mutants at once; most of their time is waiting for limits.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 /// Versions of access, specs and split: those of the releases, newest first, those before them, and a mixture that a real
 /// mesh serves.
 const VERSIONS: [[ApiVersion; 3]; 5] = [
     [V1alpha3, V1alpha4, V1alpha4],
     [V1alpha2, V1alpha3, V1alpha3],
-    [V1alpha1, V1alpha2, V1alpha2],
+    [V1alpha1, V1alpha2, V1alpha3],
     [V1alpha1, V1alpha1, V1alpha1],
     [V1alpha3, V1alpha4, V1alpha2],
 ];
@@ -80,49 +80,44 @@ async fn every_mutant_is_caught_by_what_is_meant_for_it() {
         eprintln!("skipped: every_mutant_is_caught_by_what_is_meant_for_it runs in release builds");
         return;
     }
-    let mut seen: BTreeMap<Mutant, BTreeSet<String>> = BTreeMap::new();
-    for mutants in Mutant::ALL.chunks(AT_ONCE) {
-        let runs = join_all(mutants.iter().map(|mutant| run(Some(*mutant), versions(Some(*mutant))))).await;
-        for (mutant, results) in mutants.iter().zip(runs) {
-            let caught = caught(&results);
-            for id in meant(*mutant) {
-                assert!(caught.iter().any(|by| by.as_str() == *id), "{mutant} survives {id}; caught by {caught:?}");
-            }
-            let errors: Vec<_> = results.iter().filter(|result| result.status == Status::Error).collect();
-            assert!(errors.is_empty(), "{mutant}: {errors:#?}");
-            seen.insert(*mutant, caught.into_iter().map(ToString::to_string).collect());
+    let path = smi_tests::root().join("tests/MUTANTS.md");
+    let stored = fs::read_to_string(&path).unwrap_or_default();
+    let rows = stream::iter(Mutant::ALL).map(|mutant| row(*mutant)).buffered(AT_ONCE);
+    let mut rows: Vec<String> = rows.collect().await;
+    for (row, mutant) in rows.iter_mut().zip(Mutant::ALL) {
+        // A machine that is busy with many at once may be too slow for what is waited for.
+        if !stored.contains(row.as_str()) {
+            *row = self::row(*mutant).await;
         }
     }
-    let path = smi_tests::root().join("tests/MUTANTS.md");
-    let table = table(&seen);
+    let table = format!("{HEAD}{}", rows.concat());
     if smi_tests::update() {
         fs::write(&path, &table).unwrap();
     }
     let stored = fs::read_to_string(&path).unwrap();
     assert!(stored == table, "tests/MUTANTS.md is not what was seen; SMI_UPDATE=1 writes it:\n{table}");
+    assert!(!table.contains(SURVIVES), "{table}");
 }
 
-/// The mutants as a page.
-fn table(seen: &BTreeMap<Mutant, BTreeSet<String>>) -> String {
-    let mut page = "# Mutants\n\n\
-        The reference mesh with one deviation each, and the assertions of the draft suite that fail on it: first those that\n\
-        are meant to, then those that see it too. `cargo run --release -p smi-tests --bin mutants` runs them, a test writes\n\
-        and holds this page.\n\n\
-        | Mutant | Deviation | Modelled on | Caught by | and by |\n|---|---|---|---|---|\n"
-        .to_owned();
-    for (mutant, caught) in seen {
-        let meant: Vec<&str> = meant(*mutant).to_vec();
-        let too: Vec<&str> = caught.iter().map(String::as_str).filter(|id| !meant.contains(id)).collect();
-        let listed = |ids: &[&str]| ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
-        writeln!(
-            page,
-            "| `{mutant}` | {} | {} | {} | {} |",
-            mutant.deviation(),
-            mutant.model(),
-            listed(&meant),
-            listed(&too)
-        )
-        .unwrap();
-    }
-    page
+const HEAD: &str = "# Mutants\n\n\
+    The reference mesh with one deviation each, and the assertions of the draft suite that fail on it: first those that\n\
+    are meant to, then those that see it too. `cargo run --release -p smi-tests --bin mutants` runs them, a test writes\n\
+    and holds this page.\n\n\
+    | Mutant | Deviation | Modelled on | Caught by | and by |\n|---|---|---|---|---|\n";
+
+/// What stands in a row of a mutant that nothing meant for it caught, or that broke the harness.
+const SURVIVES: &str = "SURVIVES";
+
+/// A mutant's row of the page.
+async fn row(mutant: Mutant) -> String {
+    let results = run(Some(mutant), versions(Some(mutant))).await;
+    let caught: Vec<&str> = caught(&results).into_iter().map(AssertionId::as_str).collect();
+    let meant = meant(mutant);
+    let sound =
+        meant.iter().all(|id| caught.contains(id)) && results.iter().all(|result| result.status != Status::Error);
+    let too: Vec<&str> = caught.into_iter().filter(|id| !meant.contains(id)).collect();
+    let listed = |ids: &[&str]| ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+    let by = if sound { listed(meant) } else { SURVIVES.to_owned() };
+    let too = if mutant.by_chance() { "others, by chance".to_owned() } else { listed(&too) };
+    format!("| `{mutant}` | {} | {} | {by} | {too} |\n", mutant.deviation(), mutant.model())
 }

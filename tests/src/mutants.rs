@@ -17,7 +17,7 @@ use smi_schemas::suite::{BUILTIN, Suite};
 use tokio_util::sync::CancellationToken;
 
 /// How long a mutant may take until cells agree. The reference mesh needs no time at all, but the machine may be busy.
-const LIMIT_MS: u64 = 2_000;
+const LIMIT_MS: u64 = 1_000;
 
 /// The assertions that are meant to catch each mutant.
 pub fn meant(mutant: Mutant) -> &'static [&'static str] {

@@ -150,6 +150,11 @@ const SPECIAL: [char; 14] = ['.', '*', '+', '?', '(', ')', '[', ']', '{', '}', '
 pub struct ParseMutantError;
 
 impl Mutant {
+    /// Whether it deviates in a part of the requests only, so that what sees it is a matter of chance.
+    pub fn by_chance(self) -> bool {
+        matches!(self, Self::LeaksOneInFifty | Self::WeightsFivePointsOff)
+    }
+
     /// The kind that discovery does not list.
     pub fn omits(self) -> Option<Kind> {
         match self {

@@ -205,6 +205,18 @@ impl Dialect {
     }
 }
 
+/// What an object's schema says of its fields: those under `spec`, or at the root of the object in old versions.
+pub fn fields(schema: &Value) -> &Value {
+    let root = &schema["properties"];
+    if root["spec"].is_null() { root } else { &root["spec"]["properties"] }
+}
+
+/// Whether the schema of a TrafficTarget demands a port.
+pub fn demands_port(schema: &Value) -> bool {
+    let required = fields(schema)["destination"]["required"].as_array();
+    required.is_some_and(|required| required.iter().any(|name| name == "port"))
+}
+
 /// Fields that were written and are not read back as they were, as JSON pointers.
 pub fn lost(written: &Value, read: &Value) -> Vec<String> {
     let mut lost = Vec::new();

@@ -264,7 +264,7 @@ impl KubernetesLane {
         }
         let malformed = || Fault { code: Code::KubernetesFault, detail: "a name of a grant".to_owned() };
         let namespace = self.namespaces.of(open.to.namespace);
-        for resource in grant(open).ok_or_else(malformed)? {
+        for resource in grant(open, self.common.dialect.port_demanded).ok_or_else(malformed)? {
             let (kind, mut object) = self.object(&resource)?;
             object["metadata"]["namespace"] = namespace.into();
             let objects = self.common.cluster.objects(&kind, Some(namespace));

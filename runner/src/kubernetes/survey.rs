@@ -10,7 +10,7 @@ use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::Crd;
 
 use super::cluster::{Cluster, ClusterError, patiently};
-use super::dialect::{self, Dialect, HeaderForm};
+use super::dialect::{self, Dialect, HeaderForm, demands_port, fields};
 use super::preflight::PreflightError;
 use super::rbac::crd_names;
 
@@ -131,24 +131,15 @@ fn crd(name: String, definition: &Value) -> Result<Crd, PreflightError> {
     }
 }
 
-/// The schema of what a resource says: under `spec`, or at the root of the object in old versions.
-fn fields(listed: &Value) -> &Value {
-    let root = &listed["schema"]["openAPIV3Schema"]["properties"];
-    if root["spec"].is_null() { root } else { &root["spec"]["properties"] }
-}
-
 fn ports_demanded(definition: &Value) -> BTreeSet<ApiVersion> {
-    let demands = |listed: &&Value| {
-        let required = fields(listed)["destination"]["required"].as_array();
-        required.is_some_and(|required| required.iter().any(|name| name == "port"))
-    };
+    let demands = |listed: &&Value| demands_port(&listed["schema"]["openAPIV3Schema"]);
     versions(definition).filter(demands).filter_map(|listed| listed["name"].as_str().and_then(version)).collect()
 }
 
 fn header_forms(definition: &Value) -> BTreeMap<ApiVersion, HeaderForm> {
     let form = |listed: &Value| {
         let version = listed["name"].as_str().and_then(version)?;
-        let headers = &fields(listed)["matches"]["items"]["properties"]["headers"];
+        let headers = &fields(&listed["schema"]["openAPIV3Schema"])["matches"]["items"]["properties"]["headers"];
         let map = headers["type"].as_str() == Some("object");
         Some((version, if map { HeaderForm::Map } else { HeaderForm::List }))
     };
