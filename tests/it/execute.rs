@@ -1,10 +1,11 @@
 //! Execution against a target that is nothing but functions, on a clock that does not wait: what comes of meshes,
 //! clusters and harnesses that behave badly in time.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use smi_runner::execute::execute;
+use smi_runner::execute::{Event, execute};
 use smi_runner::plan::Plan;
 use smi_runner::target::{Facts, Fault, Lane, Target};
 use smi_schemas::Digest;
@@ -266,4 +267,25 @@ async fn lost_requests_do_not_hide_wrong_shares() {
     };
     let results = run(fake(lossy, done), &["smi.split.weights-90-10"]).await;
     assert_eq!(verdicts(&results), [("weights-90-10", Status::Fail, Code::ShareOutside)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_disturb_others_waits_for_them() {
+    let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
+    let alone: Vec<_> = suite.assertions.iter().filter(|assertion| assertion.alone).map(|it| it.id.clone()).collect();
+    let apis =
+        [(Api::Access, ApiVersion::V1alpha3), (Api::Specs, ApiVersion::V1alpha4), (Api::Split, ApiVersion::V1alpha4)];
+    let (filters, overrides, apis) = (Filters::default(), Overrides::default(), apis.into());
+    let plan = Plan { suite, digest, filters, overrides, apis, absent: [].into() };
+    let order = Mutex::new(Vec::new());
+    let watch = |event: Event<'_>| match event {
+        Event::Started(id) => order.lock().unwrap().push((true, id.clone())),
+        Event::Finished(result) => order.lock().unwrap().push((false, result.id.clone())),
+        Event::Fault(..) => {}
+    };
+    execute(&plan, &fake(well, done), &CancellationToken::new(), &watch).await;
+    let order = order.into_inner().unwrap();
+    let first = order.iter().position(|(_, id)| alone.contains(id)).unwrap();
+    let expected: Vec<_> = alone.iter().flat_map(|id| [(true, id.clone()), (false, id.clone())]).collect();
+    assert_eq!(order[first..], expected, "one after the other, and nothing beside them");
 }
