@@ -22,7 +22,7 @@ use smi_agent::{Connection, Probe, Workload, probe, serve};
 use smi_schemas::report::{Result as AssertionResult, Tally, Window};
 use smi_schemas::smi::Method;
 use smi_schemas::suite::{Assertion, BUILTIN, Protocol, Suite};
-use smi_tests::mutants::versions;
+use smi_tests::mutants::{REFERENCE_LIMIT_MS, versions};
 use smi_tests::vectors;
 use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::verify;
@@ -114,7 +114,7 @@ fn verification(runtime: &tokio::runtime::Runtime) {
     let bundle = vectors::signed(|statement| {
         statement.predicate.suite.version = suite.version.clone();
         statement.predicate.suite.digest = digest;
-        statement.predicate.overrides.limit_ms = Some(1_000);
+        statement.predicate.overrides.limit_ms = Some(REFERENCE_LIMIT_MS);
         statement.predicate.assertions = results;
     });
     let policy = Policy {
