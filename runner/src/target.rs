@@ -89,7 +89,9 @@ const USER_AGENTS: [&str; 5] = [
 pub(crate) fn headers(cell: &Cell, probe: u64) -> BTreeMap<String, String> {
     let mut headers = cell.headers.clone();
     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("user-agent"));
-    let agent = USER_AGENTS[usize::try_from(probe % USER_AGENTS.len() as u64).unwrap_or_default()];
+    // Spread, so that no cell of a round of five meets the same one in every round.
+    let spread = probe.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let agent = USER_AGENTS[usize::try_from(spread % USER_AGENTS.len() as u64).unwrap_or_default()];
     if !named && !agent.is_empty() {
         headers.insert("user-agent".to_owned(), agent.to_owned());
     }

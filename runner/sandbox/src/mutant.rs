@@ -152,7 +152,7 @@ pub struct ParseMutantError;
 impl Mutant {
     /// Whether it deviates in a part of the requests only, so that what sees it is a matter of chance.
     pub fn by_chance(self) -> bool {
-        matches!(self, Self::LeaksOneInFifty | Self::WeightsFivePointsOff)
+        matches!(self, Self::LeaksOneInFifty | Self::RecognizesProbes | Self::WeightsFivePointsOff)
     }
 
     /// The kind that discovery does not list.

@@ -41,6 +41,8 @@ const DATAGRAM_TIMEOUT_MS: u64 = 1_000;
 const CONCURRENCY: u32 = 16;
 /// How long the pods of a lane may take until they are ready.
 const POD_TIMEOUT: Duration = Duration::from_mins(2);
+/// How often a pod is made again to which the mesh did not add its sidecar.
+const SIDECAR_RETRIES: u32 = 3;
 /// How long objects that were deleted may still be there.
 const WIPE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between looks at what is being deleted; nearly always the first look after it finds nothing.
@@ -110,7 +112,7 @@ impl KubernetesLane {
             create(cluster, services.map(|service| of.service(service)).collect()).await?;
             let first = || shape.workloads.iter().filter(|workload| !workload.absent);
             create(cluster, first().map(|workload| of.pod(shape, workload)).collect()).await?;
-            try_join_all(first().map(|workload| lane.started(workload))).await?;
+            try_join_all(first().map(|workload| lane.started(shape, workload))).await?;
         }
         Ok(lane)
     }
@@ -135,9 +137,22 @@ impl KubernetesLane {
         self.workloads.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Waits until a workload's pod is ready and drives it.
-    async fn started(&self, workload: &Workload) -> Result<(), PreflightError> {
-        let driven = started(&self.common, &self.manifests(), workload).await?;
+    /// Waits until a workload's pod is ready and drives it. A mesh that adds sidecars may not have seen the namespace yet
+    /// when the pod was made; then it is made again.
+    async fn started(&self, shape: &Shape, workload: &Workload) -> Result<(), PreflightError> {
+        let (cluster, of) = (&self.common.cluster, self.manifests());
+        let mut left = SIDECAR_RETRIES;
+        let driven = loop {
+            match started(&self.common, &of, workload).await {
+                Err(PreflightError::SidecarAbsent { pod, .. }) if left > 0 => {
+                    left -= 1;
+                    let ended = self.gone(&pod_resource(), workload.namespace, &workload.name).await;
+                    ended.map_err(|fault| PreflightError::Workload { pod, reason: fault.detail })?;
+                    create(cluster, vec![of.pod(shape, workload)]).await?;
+                }
+                driven => break driven?,
+            }
+        };
         driven.introduce(&self.common.cluster, &workload.name).await?;
         let mut workloads = self.workloads.write().unwrap_or_else(PoisonError::into_inner);
         workloads.insert(workload.name.clone(), Arc::new(driven));
@@ -152,7 +167,7 @@ impl KubernetesLane {
         let services = shape.services.iter().filter(|service| service.selects(workload)).filter(is_new);
         create(cluster, services.map(|service| of.service(service)).collect()).await.map_err(PreflightError::fault)?;
         create(cluster, vec![of.pod(shape, workload)]).await.map_err(PreflightError::fault)?;
-        self.started(workload).await.map_err(PreflightError::fault)?;
+        self.started(shape, workload).await.map_err(PreflightError::fault)?;
         let sidecars: BTreeSet<String> = self.sidecars().into_iter().map(|subject| subject.digest.sha256).collect();
         if self.images().len() > 1 || sidecars.len() > 1 {
             let detail = format!("{name} was started from another image than the others");
