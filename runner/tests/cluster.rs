@@ -551,8 +551,7 @@ fn what_must_be_denied_fails(cluster: &Cluster, mesh: &str, enable: &str, anyway
 
 #[test]
 fn what_a_profile_reads_of_a_mesh_is_permitted_by_name() {
-    let Some(cluster) = cluster(OPEN_SERVICE_MESH_PERMISSIVE, "what_a_profile_reads_of_a_mesh_is_permitted_by_name")
-    else {
+    let Some(cluster) = cluster(OPEN_SERVICE_MESH, "what_a_profile_reads_of_a_mesh_is_permitted_by_name") else {
         return;
     };
     let mesh = ["--mesh", "open-service-mesh"];
@@ -563,7 +562,7 @@ fn what_a_profile_reads_of_a_mesh_is_permitted_by_name() {
 
 #[test]
 fn a_profile_that_the_mesh_belies_is_refused() {
-    let Some(cluster) = cluster(OPEN_SERVICE_MESH_PERMISSIVE, "a_profile_that_the_mesh_belies_is_refused") else {
+    let Some(cluster) = cluster(OPEN_SERVICE_MESH, "a_profile_that_the_mesh_belies_is_refused") else {
         return;
     };
     let profile = include_str!("../meshes/open-service-mesh.yaml");
