@@ -42,7 +42,7 @@ use crate::proxy::Listener;
 /// Milliseconds that a request may take; the mesh itself needs less than one.
 const TIMEOUT_MS: u64 = 5_000;
 /// The same for a datagram, for which silence is a denial.
-const DATAGRAM_TIMEOUT_MS: u64 = 100;
+const DATAGRAM_TIMEOUT_MS: u64 = 200;
 /// Requests of one cell under way at once.
 const CONCURRENCY: u32 = 16;
 
