@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use smi_schemas::suite::{Action, Cell, Flawed, Open, Protocol, Shape};
 use crate::kubernetes::dialect::{self, Dialect, Namespaces};
 use crate::target::{Facts, Fault, Lane, Target, grant, headers};
 
-/// Pause between rounds. The engine has no delay; the pause lets both lanes have their turn.
+/// Pause between rounds. The engine has no delay; the pause lets every lane have its turn.
 const SPACING: Duration = Duration::from_millis(1);
 
 /// The runner's own process as a target.
@@ -28,6 +29,7 @@ const SPACING: Duration = Duration::from_millis(1);
 pub struct SandboxTarget {
     facts: Facts,
     dialect: Dialect,
+    definitions: Arc<Definitions>,
     mutant: Option<Mutant>,
     seed: u64,
 }
@@ -44,13 +46,17 @@ impl SandboxTarget {
             crds: Vec::new(),
             enable: None,
         };
-        Self { facts, dialect: Dialect { apis, ..Dialect::default() }, mutant: None, seed }
+        let definitions = Definitions::new(None);
+        let schema = apis.get(&Api::Access).and_then(|version| definitions.schema(Kind::TrafficTarget, *version));
+        let port_demanded = schema.is_some_and(dialect::demands_port);
+        let dialect = Dialect { apis, port_demanded, ..Dialect::default() };
+        Self { facts, dialect, definitions: Arc::new(definitions), mutant: None, seed }
     }
 
     /// The same with one deviation, to test a suite.
     #[must_use]
     pub fn with_mutant(self, mutant: Mutant) -> Self {
-        Self { mutant: Some(mutant), ..self }
+        Self { mutant: Some(mutant), definitions: Arc::new(Definitions::new(Some(mutant))), ..self }
     }
 }
 
@@ -66,15 +72,11 @@ impl Target for SandboxTarget {
         let omits = self.mutant.and_then(Mutant::omits);
         let shape = shape.unwrap_or(&bare).clone();
         let sandbox = Sandbox::start(&shape, self.mutant, self.seed).await.map_err(|error| no_socket(&error))?;
-        let definitions = Definitions::new(self.mutant);
-        let tested = self.dialect.apis.get(&Api::Access);
-        let schema = tested.and_then(|version| definitions.schema(Kind::TrafficTarget, *version));
-        let port_demanded = schema.is_some_and(dialect::demands_port);
         Ok(SandboxLane {
             sandbox,
             shape,
-            dialect: Dialect { port_demanded, ..self.dialect.clone() },
-            definitions,
+            dialect: self.dialect.clone(),
+            definitions: Arc::clone(&self.definitions),
             served: dialect::all_spoken(),
             omits,
             probes: AtomicU64::new(0),
@@ -88,7 +90,7 @@ pub struct SandboxLane {
     sandbox: Sandbox,
     shape: Shape,
     dialect: Dialect,
-    definitions: Definitions,
+    definitions: Arc<Definitions>,
     served: BTreeMap<Api, BTreeSet<ApiVersion>>,
     omits: Option<Kind>,
     /// Probes so far.
@@ -179,10 +181,8 @@ impl Lane for SandboxLane {
     }
 
     async fn probe(&self, cell: &Cell, requests: u32) -> Result<Tally, Fault> {
-        let is_http =
-            self.shape.port(cell).is_some_and(|(protocol, _)| matches!(protocol, Protocol::Http | Protocol::H2c));
-        let probe = self.probes.fetch_add(1, Ordering::Relaxed);
-        let headers = if is_http { headers(cell, probe) } else { BTreeMap::new() };
+        let protocol = self.shape.port(cell).map_or(Protocol::Http, |(protocol, _)| protocol);
+        let headers = headers(cell, protocol, self.probes.fetch_add(1, Ordering::Relaxed));
         let result = self.sandbox.probe(cell, headers, requests).await;
         result.map_err(|error| Fault { code: Code::AgentFault, detail: error.to_string() })
     }

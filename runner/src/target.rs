@@ -9,7 +9,7 @@ use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{HttpMatch, HttpRouteGroup, Kind, Method, Namespace, Ports, Resource, Rule, TrafficTarget};
 use smi_schemas::statement::{self, Crd, Mesh, Subject};
-use smi_schemas::suite::{Action, Cell, Open, Shape};
+use smi_schemas::suite::{Action, Cell, Open, Protocol, Shape};
 
 /// A place where a suite runs.
 pub trait Target: Sync {
@@ -84,15 +84,15 @@ const USER_AGENTS: [&str; 5] = [
     "",
 ];
 
-/// The headers of the requests of one probe: those of the cell, and a User-Agent of many, so that no mesh can know a
-/// test by it.
-pub(crate) fn headers(cell: &Cell, probe: u64) -> BTreeMap<String, String> {
+/// The headers of the requests of one probe: those of the cell, and over HTTP a User-Agent of many, so that no mesh can
+/// know a test by it.
+pub(crate) fn headers(cell: &Cell, protocol: Protocol, probe: u64) -> BTreeMap<String, String> {
     let mut headers = cell.headers.clone();
     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("user-agent"));
     // Spread, so that no cell of a round of five meets the same one in every round.
     let spread = probe.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     let agent = USER_AGENTS[usize::try_from(spread % USER_AGENTS.len() as u64).unwrap_or_default()];
-    if !named && !agent.is_empty() {
+    if protocol.is_http() && !named && !agent.is_empty() {
         headers.insert("user-agent".to_owned(), agent.to_owned());
     }
     headers

@@ -520,6 +520,19 @@ impl Suite {
     }
 }
 
+impl Protocol {
+    /// Whether its requests are HTTP's, with method, path and headers.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::H2c)
+    }
+
+    /// What a listener for it is said to speak: HTTP/1.1 and HTTP/2 share theirs.
+    #[must_use]
+    pub fn listener(self) -> Self {
+        if self.is_http() { Self::Http } else { self }
+    }
+}
+
 impl Flaw {
     /// The kind that can have it.
     pub fn kind(self) -> Kind {
@@ -572,10 +585,7 @@ impl Shape {
     pub fn listens(&self, workload: &Workload) -> BTreeSet<(Protocol, u16)> {
         let services = self.services.iter().filter(|service| service.selects(workload));
         let ports = services.flat_map(|service| service.ports.iter().map(|port| (service.protocol, port.target_port)));
-        let shared = ports.map(|(protocol, port)| match protocol {
-            Protocol::Http | Protocol::H2c => (Protocol::Http, port),
-            Protocol::Tcp | Protocol::Udp => (protocol, port),
-        });
+        let shared = ports.map(|(protocol, port)| (protocol.listener(), port));
         shared.filter(|(_, port)| workload.listens.is_empty() || workload.listens.contains(port)).collect()
     }
 

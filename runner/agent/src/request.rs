@@ -89,11 +89,11 @@ pub(crate) fn method_token(method: Method) -> Result<&'static str, ProbeError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::client::{MAX_REQUEST_BYTES, probe};
 
-    fn example() -> Probe {
+    pub(crate) fn example() -> Probe {
         let example =
             serde_json::json!({"count": 1, "host": "server", "port": 8080, "path": "/", "timeoutMs": 1000, "seed": 7});
         serde_json::from_value(example).unwrap()

@@ -219,7 +219,7 @@ impl Engine {
     pub fn route(&self, root: &Service, port: u16, call: &Call<'_>) -> Destination {
         let is_first = root.ports.first().is_some_and(|first| first.port == port);
         let whole = Destination::Service(root.name.clone());
-        let is_http = matches!(call.protocol, Protocol::Http | Protocol::H2c);
+        let is_http = call.protocol.is_http();
         if self.is(Mutant::SplitsFirstPortOnly) && !is_first || self.is(Mutant::SplitsHttpOnly) && !is_http {
             return whole;
         }

@@ -61,8 +61,7 @@ impl Endpoint {
     }
 
     fn socket(&self, protocol: Protocol, port: u16) -> Option<Socket> {
-        let protocol = if protocol == Protocol::H2c { Protocol::Http } else { protocol };
-        self.sockets.get(&(protocol, port)).copied()
+        self.sockets.get(&(protocol.listener(), port)).copied()
     }
 }
 

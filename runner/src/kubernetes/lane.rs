@@ -381,13 +381,8 @@ impl Lane for KubernetesLane {
         let unknown = || Fault { code: Code::AgentFault, detail: format!("no workload {}", cell.from) };
         let Road { protocol, host, port, address } = self.road(cell).ok_or_else(unknown)?;
         let from = self.workload(&cell.from).ok_or_else(unknown)?;
-        let (headers, timeout_ms) = match protocol {
-            Protocol::Http | Protocol::H2c => {
-                (headers(cell, self.probes.fetch_add(1, Ordering::Relaxed)), REQUEST_TIMEOUT_MS)
-            }
-            Protocol::Tcp => (BTreeMap::new(), REQUEST_TIMEOUT_MS),
-            Protocol::Udp => (BTreeMap::new(), DATAGRAM_TIMEOUT_MS),
-        };
+        let headers = headers(cell, protocol, self.probes.fetch_add(1, Ordering::Relaxed));
+        let timeout_ms = if protocol == Protocol::Udp { DATAGRAM_TIMEOUT_MS } else { REQUEST_TIMEOUT_MS };
         let probe = |seed| {
             Command::Probe(Probe {
                 count: requests,

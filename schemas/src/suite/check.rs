@@ -7,7 +7,7 @@ use regex::RegexBuilder;
 
 use super::{
     Action, Assertion, Cell, Class, Expect, Flawed, MAX_LIMIT_MS, MAX_REGEX_BYTES, MAX_ROUNDS, MAX_SAMPLE, Phase,
-    Protocol, Scale, Shape, Shares, Suite, Via,
+    Scale, Shape, Shares, Suite, Via,
 };
 use crate::names::Slug;
 use crate::smi::{Api, Kind, Method, Resource};
@@ -320,7 +320,7 @@ fn check_cell(found: &mut Vec<(Place, Fault)>, place: &Place, shape: &Shape, cel
     if port.is_none() {
         report(Fault::UnknownPort);
     }
-    if matches!(port, Some((Protocol::Tcp | Protocol::Udp, _))) {
+    if port.is_some_and(|(protocol, _)| !protocol.is_http()) {
         if cell.method != Method::Get || !cell.path.is_empty() || !cell.headers.is_empty() {
             report(Fault::NoHttp);
         }

@@ -77,13 +77,8 @@ impl Carrier for Http1 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::tests::example;
     use std::collections::BTreeMap;
-
-    fn example() -> Probe {
-        let example =
-            serde_json::json!({"count": 1, "host": "server", "port": 8080, "path": "/", "timeoutMs": 1000, "seed": 7});
-        serde_json::from_value(example).unwrap()
-    }
 
     fn text(probe: &Probe) -> String {
         String::from_utf8(Http1::of(probe).unwrap().with(RequestId::derive(7, 1))).unwrap()
