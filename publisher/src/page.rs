@@ -20,7 +20,7 @@ impl<'a> Matrix<'a> {
         Self { document, demonstration }
     }
 
-    fn apis(&self) -> [Api; 3] {
+    fn apis(&self) -> [Api; 4] {
         Api::ALL
     }
 

@@ -162,6 +162,9 @@ With a mesh, what its profile reads of the mesh's own configuration is in it too
 pub(crate) struct Rbac {
     #[command(flatten)]
     pub(crate) mesh: MeshOptions,
+    /// With what a run needs where TrafficMetrics are served
+    #[arg(long)]
+    pub(crate) metrics: bool,
 }
 
 #[derive(Args)]

@@ -13,7 +13,7 @@
 //! - [`statement`]: the results with everything they depend on
 //! - [`image`]: the workload as a container image
 //! - [`submit`]: a bundle's way to a publisher
-//! - [`output`]: what people and their tools read
+//! - [`output`]: what people and their tools read, and [`words`], a suite's data in words
 
 pub mod execute;
 pub mod image;
@@ -25,3 +25,4 @@ pub mod sandbox;
 pub mod statement;
 pub mod submit;
 pub mod target;
+pub mod words;

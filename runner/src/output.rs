@@ -10,15 +10,15 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
-use smi_schemas::smi::{Resource, ServiceAccount};
 use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
-use smi_schemas::suite::{Action, Assertion, Cell, Expect, Flaw, Flawed, Phase, Role, Scale, Shape, Suite, Via};
-use smi_verifier::judge::{agrees, within};
+use smi_schemas::suite::{Assertion, Phase, Role, Shape, Suite};
+use smi_verifier::judge::{agrees, shows, within};
 
 use crate::mesh::Profile;
 use crate::plan::Plan;
 use crate::statement::Begun;
 use crate::target::Facts;
+use crate::words::{asked, call, expectation, shown};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -188,6 +188,14 @@ fn action(result: &ActionResult) -> Option<String> {
         }
         ActionResult::Lost(fields) if fields.is_empty() => None,
         ActionResult::Lost(fields) => Some(format!("not read back: {}", fields.join(", "))),
+        ActionResult::Resources(listed) => {
+            let listed = listed.iter().map(|resource| {
+                let scope = if resource.namespaced { "namespaced" } else { "not namespaced" };
+                let verbs: Vec<&str> = resource.verbs.iter().map(String::as_str).collect();
+                format!("{} ({}, {scope}, {})", resource.name, resource.kind, verbs.join(" and "))
+            });
+            Some(format!("listed: {}", listed.collect::<Vec<_>>().join(", ")))
+        }
     }
 }
 
@@ -204,85 +212,12 @@ fn unmet(shape: &Shape, phase: &Phase, seen: &Seen) -> Vec<(&'static str, String
         let expected = (label, format!("{}: {}", call(cell), expectation(&cell.expect)));
         [expected].into_iter().chain(tallies.into_iter().map(|tally| ("observed", counts(tally))))
     });
-    lines.collect()
-}
-
-/// An action in words.
-pub fn deed(action: &Action) -> String {
-    let object = |resource: &Resource| format!("{} {}", resource.kind(), resource.name());
-    match action {
-        Action::Apply(resource) => format!("create {}", object(resource)),
-        Action::ApplyOrRefuse(resource) => format!("create {}, which may be refused", object(resource)),
-        Action::Update(resource) => format!("change {}", object(resource)),
-        Action::RoundTrip(resource) => format!("create {}, read it back, delete it", object(resource)),
-        Action::Delete(reference) => format!("delete {} {}", reference.kind, reference.name),
-        Action::Refuse(Flawed { flaw, resource }) => {
-            format!("create {} with {}, which must be refused", object(resource), flaw_words(*flaw))
-        }
-        Action::Discover(kind) => format!("ask in which versions {kind} is served"),
-        Action::Release => "look whether the tested versions are those of one SMI release".to_owned(),
-        Action::Scale(Scale { workload, replicas: 0 }) => format!("end {workload}"),
-        Action::Scale(Scale { workload, .. }) => format!("start {workload}"),
-        Action::Restart(workload) => format!("restart {workload}"),
-        Action::Open(open) => {
-            let names = |accounts: &[ServiceAccount]| {
-                accounts.iter().map(|account| account.service_account.as_str()).collect::<Vec<_>>().join(", ")
-            };
-            let to = open.to.service_account.as_str();
-            let over = open.tcp.map(|port| format!(" over TCP at port {port}")).unwrap_or_default();
-            format!("let {} reach {to}{over} by whatever the mesh needs", names(&open.from))
-        }
-    }
-}
-
-fn flaw_words(flaw: Flaw) -> &'static str {
-    match flaw {
-        Flaw::NoDestination => "no destination",
-        Flaw::NoRules => "no rules",
-        Flaw::NoSources => "no sources",
-        Flaw::UnknownRuleKind => "a rule of an unknown kind",
-        Flaw::UnnamedMatch => "a match without a name",
-        Flaw::UnknownMethod => "a method that HTTP does not have",
-        Flaw::NoService => "no root Service",
-        Flaw::NoBackends => "no backends",
-        Flaw::NoWeight => "a backend without a weight",
-    }
-}
-
-/// A cell's call in words.
-pub fn call(cell: &Cell) -> String {
-    let road = match cell.via {
-        Via::Service => "",
-        Via::Pod => " by its own address",
-        Via::Loopback => " by loopback",
-    };
-    let port = cell.port.map(|port| format!(" at port {port}")).unwrap_or_default();
-    let headers: Vec<String> = cell.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
-    let request = match cell.path.as_str() {
-        "" => String::new(),
-        path => format!(", {} {path}{}", cell.method.as_str(), headers.concat()),
-    };
-    format!("{} calls {}{port}{road}{request}", cell.from, cell.to)
-}
-
-/// What must come of a cell, in words.
-pub fn expectation(expect: &Expect) -> String {
-    match expect {
-        Expect::Allow => "allowed".to_owned(),
-        Expect::Deny => "denied".to_owned(),
-        Expect::Only(workload) => format!("answered by {workload} only"),
-        Expect::Spread(workloads) => {
-            let names: Vec<&str> = workloads.iter().map(smi_schemas::names::Slug::as_str).collect();
-            format!("answered by each of {} and nobody else", names.join(", "))
-        }
-        Expect::Shares(shares) => {
-            let bounds = shares.bounds.iter().map(|bound| match (bound.lo, bound.hi) {
-                (lo, hi) if lo == hi => format!("{} {lo}", bound.workload),
-                (lo, hi) => format!("{} {lo} to {hi}", bound.workload),
-            });
-            format!("of {} answers {}", shares.n, bounds.collect::<Vec<_>>().join(", "))
-        }
-    }
+    let questions = phase.metrics.iter().zip(&window.metrics).filter(|(question, reading)| !shows(question, reading));
+    let readings = questions.flat_map(|(question, reading)| {
+        let read = serde_json::to_string(reading).unwrap_or_default();
+        [("expected", format!("{}: {}", asked(question), shown(&question.shows))), ("observed", read)]
+    });
+    lines.chain(readings).collect()
 }
 
 fn counts(tally: &Tally) -> String {

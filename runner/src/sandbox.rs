@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use smi_sandbox::Sandbox;
@@ -12,6 +12,7 @@ use smi_sandbox::admission::Definitions;
 use smi_sandbox::mutant::Mutant;
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
+use smi_schemas::metrics::{Question, ROOT, Reading};
 use smi_schemas::names::{Slug, Version};
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{Api, ApiVersion, Kind, Resource};
@@ -19,6 +20,7 @@ use smi_schemas::statement::{DigestSet, Enforcing, Mesh, Subject, Target as Targ
 use smi_schemas::suite::{Action, Cell, Flawed, Open, Protocol, Shape};
 
 use crate::kubernetes::dialect::{self, Dialect, Namespaces};
+use crate::kubernetes::metrics::{self, Answer};
 use crate::target::{Facts, Fault, Lane, Target, grant, headers};
 
 /// Pause between rounds. The engine has no delay; the pause lets every lane have its turn.
@@ -98,6 +100,14 @@ pub struct SandboxLane {
 }
 
 impl SandboxLane {
+    /// What the metrics API answers.
+    fn get(&self, path: &str, question: Option<&Question>) -> Answer {
+        let nothing = BTreeMap::new();
+        let (labels, restricted) = question.map_or((&nothing, false), |asked| (&asked.labels, asked.restricted));
+        let (http, body) = self.sandbox.metrics(path, labels, restricted);
+        Answer { http, body, at: SystemTime::now().into() }
+    }
+
     /// The object as the tested version writes it.
     fn object(&self, resource: &Resource) -> Option<Value> {
         self.dialect.write(resource, &namespaces())
@@ -168,6 +178,7 @@ impl Lane for SandboxLane {
             }
             Action::RoundTrip(resource) => self.round_trip(resource),
             Action::Release => ActionResult::Done,
+            Action::Resources => ActionResult::Resources(metrics::resources(&self.get(ROOT, None).body)),
             Action::Refuse(flawed) => self.refuse(flawed),
             Action::Scale(scale) => {
                 self.sandbox.scale(&scale.workload, scale.replicas > 0);
@@ -185,6 +196,12 @@ impl Lane for SandboxLane {
         let headers = headers(cell, protocol, self.probes.fetch_add(1, Ordering::Relaxed));
         let result = self.sandbox.probe(cell, headers, requests).await;
         result.map_err(|error| Fault { code: Code::AgentFault, detail: error.to_string() })
+    }
+
+    async fn read(&self, question: &Question) -> Result<Reading, Fault> {
+        let paths = metrics::paths(question, &namespaces());
+        let answers: Vec<Answer> = paths.iter().map(|path| self.get(path, Some(question))).collect();
+        Ok(metrics::reading(&answers, &namespaces()))
     }
 
     async fn wipe(&self) -> Result<(), Fault> {

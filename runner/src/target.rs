@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
+use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{HttpMatch, HttpRouteGroup, Kind, Method, Namespace, Ports, Resource, Rule, TrafficTarget};
@@ -33,6 +34,9 @@ pub trait Lane: Sync {
 
     /// Sends requests of a cell, each over a connection of its own.
     fn probe(&self, cell: &Cell, requests: u32) -> impl Future<Output = Result<Tally, Fault>> + Send;
+
+    /// Asks the metrics API.
+    fn read(&self, question: &Question) -> impl Future<Output = Result<Reading, Fault>> + Send;
 
     /// Removes every SMI resource of the lane.
     fn wipe(&self) -> impl Future<Output = Result<(), Fault>> + Send;

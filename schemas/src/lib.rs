@@ -2,7 +2,7 @@
 //!
 //! Read it in the order in which a result comes to be:
 //!
-//! - [`suite`]: what a mesh must do, and [`smi`]: the resources it is asked with
+//! - [`suite`]: what a mesh must do, [`smi`]: the resources it is asked with, and [`metrics`]: what it must count
 //! - [`report`]: what was seen and what follows from it
 //! - [`statement`]: the report bound to everything it depends on
 //! - [`bundle`]: the statement's bytes, signed, as a file
@@ -19,6 +19,7 @@ pub mod digest;
 pub mod documents;
 pub mod feed;
 pub mod json;
+pub mod metrics;
 pub mod names;
 pub mod report;
 pub mod shown;

@@ -36,6 +36,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
+use crate::metrics::{Listed, Reading};
 use crate::names::{AssertionId, Slug};
 use crate::smi::ApiVersion;
 
@@ -114,6 +115,8 @@ pub enum ActionResult {
     Served(Vec<ApiVersion>),
     /// Fields that were written and not read back, as JSON pointers; none is the good case.
     Lost(Vec<String>),
+    /// What discovery lists of the metrics API.
+    Resources(Vec<Listed>),
 }
 
 /// Probing until the phase's cells agree, and then holding.
@@ -140,6 +143,9 @@ pub struct Window {
     /// For every cell with shares: its batch, and the second one if the first was not within its bounds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Vec<Tally>>,
+    /// For every question to the metrics API, the answer in the last round.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Reading>,
 }
 
 /// Requests of one cell, counted.

@@ -35,6 +35,8 @@ pub enum Api {
     Specs,
     /// `split.smi-spec.io`: which backend answers.
     Split,
+    /// `metrics.smi-spec.io`: what was counted. It is served by an extension of the API server and stores nothing.
+    Metrics,
 }
 
 /// A version of an API that SMI published.
@@ -60,6 +62,7 @@ pub enum Kind {
     #[serde(rename = "UDPRoute")]
     UdpRoute,
     TrafficSplit,
+    TrafficMetrics,
 }
 
 /// One of the two namespaces of a lane.
@@ -215,7 +218,7 @@ pub struct Backend {
 
 impl Api {
     /// Every API, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Access, Self::Specs, Self::Split];
+    pub const ALL: [Self; 4] = [Self::Access, Self::Specs, Self::Split, Self::Metrics];
 
     /// The word used in flags, JSON and pages.
     pub fn as_str(self) -> &'static str {
@@ -223,6 +226,7 @@ impl Api {
             Self::Access => "access",
             Self::Specs => "specs",
             Self::Split => "split",
+            Self::Metrics => "metrics",
         }
     }
 }
@@ -244,7 +248,7 @@ impl Release {
     pub fn version(self, api: Api) -> ApiVersion {
         use ApiVersion::{V1alpha1, V1alpha2, V1alpha3, V1alpha4};
         match (self, api) {
-            (Self::V040, Api::Access) => V1alpha1,
+            (Self::V040, Api::Access) | (_, Api::Metrics) => V1alpha1,
             (Self::V040, Api::Specs) | (Self::V050, Api::Access) => V1alpha2,
             (Self::V040 | Self::V050, Api::Split) | (Self::V050, Api::Specs) | (Self::V060, Api::Access) => V1alpha3,
             (Self::V060, Api::Specs | Api::Split) => V1alpha4,
@@ -294,7 +298,17 @@ impl Backend {
 
 impl Kind {
     /// Every kind, in the order of their APIs.
-    pub const ALL: [Self; 5] =
+    pub const ALL: [Self; 6] = [
+        Self::TrafficTarget,
+        Self::HttpRouteGroup,
+        Self::TcpRoute,
+        Self::UdpRoute,
+        Self::TrafficSplit,
+        Self::TrafficMetrics,
+    ];
+
+    /// The kinds that are stored, which have CRDs.
+    pub const STORED: [Self; 5] =
         [Self::TrafficTarget, Self::HttpRouteGroup, Self::TcpRoute, Self::UdpRoute, Self::TrafficSplit];
 
     /// As Kubernetes writes it.
@@ -305,6 +319,7 @@ impl Kind {
             Self::TcpRoute => "TCPRoute",
             Self::UdpRoute => "UDPRoute",
             Self::TrafficSplit => "TrafficSplit",
+            Self::TrafficMetrics => "TrafficMetrics",
         }
     }
 
@@ -316,6 +331,7 @@ impl Kind {
             Self::TcpRoute => "tcproutes",
             Self::UdpRoute => "udproutes",
             Self::TrafficSplit => "trafficsplits",
+            Self::TrafficMetrics => "trafficmetrics",
         }
     }
 
@@ -330,6 +346,7 @@ impl Kind {
             Self::TrafficTarget => Api::Access,
             Self::HttpRouteGroup | Self::TcpRoute | Self::UdpRoute => Api::Specs,
             Self::TrafficSplit => Api::Split,
+            Self::TrafficMetrics => Api::Metrics,
         }
     }
 }

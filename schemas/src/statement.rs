@@ -360,7 +360,7 @@ pub fn absent(apis: &BTreeMap<Api, ApiVersion>, crds: &[Crd]) -> BTreeSet<Kind> 
         crds.iter().any(|crd| crd.name == name && crd.served.contains(version))
     };
     let is_absent = |kind: &Kind| apis.get(&kind.api()).is_some_and(|tested| !serves(kind, tested));
-    Kind::ALL.into_iter().filter(is_absent).collect()
+    Kind::STORED.into_iter().filter(is_absent).collect()
 }
 
 impl Filters {

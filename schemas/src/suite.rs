@@ -14,6 +14,9 @@
 //! probed in rounds: after the hold, a batch is drawn until `n` requests are answered, and a batch outside its bounds
 //! is drawn once more.
 //!
+//! Questions to the metrics API are asked in every round beside the cells, whose requests they are about; the answers in
+//! the last round are recorded.
+//!
 //! A Service has one protocol, and a cell speaks that of the Service it calls. What a cell calls by address listens
 //! where the first Service leads that selects it.
 //!
@@ -71,6 +74,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::json::{self, JsonError};
+use crate::metrics::Question;
 use crate::names::{AssertionId, Slug, Version};
 use crate::smi::{Api, ApiVersion, Kind, Method, Namespace, Resource, ServiceAccount};
 
@@ -294,6 +298,9 @@ pub struct Phase {
     /// The assertion.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Cell>,
+    /// What the metrics API must say of the cells' requests. That is the assertion too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Question>,
 }
 
 /// Something done to the cluster.
@@ -316,6 +323,8 @@ pub enum Action {
     RoundTrip(Resource),
     /// Ask whether the tested versions are those of one SMI release.
     Release,
+    /// Ask which resources the metrics API lists.
+    Resources,
     /// Write a resource with a flaw, which Kubernetes must refuse.
     Refuse(Flawed),
     /// Start a workload that is not there, or end one.
@@ -547,7 +556,7 @@ impl Flaw {
 impl Pace {
     /// Agreeing rounds that a phase needs.
     pub fn needed(&self, phase: &Phase) -> u32 {
-        if phase.expect.is_empty() { self.gate } else { self.hold }
+        if phase.asserts() { self.hold } else { self.gate }
     }
 
     /// Requests of a cell in one round.
@@ -642,9 +651,14 @@ impl Phase {
         })
     }
 
+    /// Whether more is stated than controls.
+    pub fn asserts(&self) -> bool {
+        !self.expect.is_empty() || !self.metrics.is_empty()
+    }
+
     /// Whether anything is probed.
     pub fn probes(&self) -> bool {
-        !self.controls.is_empty() || !self.expect.is_empty()
+        !self.controls.is_empty() || self.asserts()
     }
 
     fn cells<'a>(&'a self, shape: &'a Shape) -> impl Iterator<Item = (Role, &'a Cell)> {
@@ -671,9 +685,13 @@ impl Action {
             | Self::Update(resource)
             | Self::RoundTrip(resource)
             | Self::Refuse(Flawed { resource, .. }) => Some(resource),
-            Self::Delete(_) | Self::Open(_) | Self::Discover(_) | Self::Release | Self::Scale(_) | Self::Restart(_) => {
-                None
-            }
+            Self::Delete(_)
+            | Self::Open(_)
+            | Self::Discover(_)
+            | Self::Release
+            | Self::Resources
+            | Self::Scale(_)
+            | Self::Restart(_) => None,
         }
     }
 
@@ -683,6 +701,7 @@ impl Action {
             Self::Discover(kind) => vec![*kind],
             Self::RoundTrip(resource) | Self::Refuse(Flawed { resource, .. }) => vec![resource.kind()],
             Self::Apply(resource) | Self::ApplyOrRefuse(resource) | Self::Update(resource) => resource.kinds(),
+            Self::Resources => vec![Kind::TrafficMetrics],
             Self::Open(_) | Self::Release | Self::Scale(_) | Self::Restart(_) => Vec::new(),
         }
     }
@@ -692,7 +711,12 @@ impl Assertion {
     /// The APIs whose kinds it writes, deletes or asks for.
     pub fn uses(&self) -> BTreeSet<Api> {
         let actions = self.phases.iter().flat_map(|phase| &phase.actions);
-        actions.flat_map(Action::kinds).map(Kind::api).chain([self.api]).collect()
+        actions.flat_map(Action::kinds).map(Kind::api).chain(self.asks()).chain([self.api]).collect()
+    }
+
+    /// The metrics API, if it is asked.
+    fn asks(&self) -> Option<Api> {
+        self.phases.iter().any(|phase| !phase.metrics.is_empty()).then_some(Api::Metrics)
     }
 
     /// The kinds that it cannot do without. To ask for one is not to need it.

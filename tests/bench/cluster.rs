@@ -13,6 +13,7 @@ use smi_runner::mesh::Profile;
 use smi_runner::plan::{Plan, choose};
 use smi_runner::target::{Facts, Fault, Lane, Target};
 use smi_schemas::Digest;
+use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::names::RunId;
 use smi_schemas::report::{ActionResult, Result as AssertionResult, Tally};
 use smi_schemas::statement::{Filters, Overrides, absent};
@@ -153,6 +154,10 @@ impl<L: Lane + Send> Lane for TimedLane<L> {
 
     async fn probe(&self, cell: &Cell, requests: u32) -> Result<Tally, Fault> {
         self.inner.probe(cell, requests).await
+    }
+
+    async fn read(&self, question: &Question) -> Result<Reading, Fault> {
+        self.inner.read(question).await
     }
 
     async fn wipe(&self) -> Result<(), Fault> {

@@ -10,11 +10,12 @@ use smi_runner::plan::Plan;
 use smi_runner::target::{Facts, Fault, Lane, Target};
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
+use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::report::{ActionResult, Result as AssertionResult, Status, Tally, Unanswered};
 use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::{self, Enforcing, Filters, Overrides};
 use smi_schemas::suite::{Action, BUILTIN, Cell, Expect, Shape, Suite, Via};
-use smi_tests::simulate::{answered, ideal, unanswered};
+use smi_tests::simulate::{answered, ideal, ideal_reading, unanswered};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +73,10 @@ impl Lane for FakeLane {
     async fn probe(&self, cell: &Cell, requests: u32) -> Result<Tally, Fault> {
         tokio::time::sleep(Duration::from_millis(20)).await;
         Ok((self.mesh)(self.shape.as_ref().unwrap(), cell, requests, self.opened.elapsed()))
+    }
+
+    async fn read(&self, question: &Question) -> Result<Reading, Fault> {
+        Ok(ideal_reading(question))
     }
 
     async fn wipe(&self) -> Result<(), Fault> {

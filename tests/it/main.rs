@@ -9,6 +9,7 @@ mod execute;
 mod house;
 mod interop;
 mod judge;
+mod metrics;
 mod mutants;
 mod powercut;
 mod publisher;

@@ -114,6 +114,17 @@ pub fn meant(mutant: Mutant) -> &'static [&'static str] {
         Mutant::IgnoresPorts => &["smi.split.port-mismatch"],
         Mutant::IgnoresSplitMatches | Mutant::NonMatchSplitEvenly => &["smi.split.ab-nomatch"],
         Mutant::IgnoresMatchedSplits => &["smi.split.ab-match"],
+        Mutant::NoTrafficMetrics => &["smi.api.trafficmetrics"],
+        Mutant::NamespacedNamespaces => &["smi.metrics.discovery"],
+        Mutant::ListsWithoutResource => &["smi.metrics.list-get"],
+        Mutant::OmitsP90 => &["smi.metrics.names"],
+        Mutant::CountsNoFailures => &["smi.metrics.success-failure"],
+        Mutant::StaleMetrics => &["smi.metrics.window"],
+        Mutant::IgnoresSelectors => &["smi.metrics.selector"],
+        Mutant::EdgesOfReceivedOnly => &["smi.metrics.edges"],
+        Mutant::CountsBothSides => &["smi.metrics.aggregate"],
+        Mutant::SplitsWithoutBackends => &["smi.metrics.split-backend"],
+        Mutant::OpenMetrics => &["smi.metrics.rbac"],
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use smi_runner::output::{call, deed, expectation};
+use smi_runner::words::{asked, call, deed, expectation, shown};
 use smi_schemas::Digest;
 use smi_schemas::suite::{Assertion, Class, Phase, Protocol, Service, Shape, Suite, Workload};
-use smi_verifier::judge::{LOST_PER_BATCH, MAX_ATTEMPTS};
+use smi_verifier::judge::{LOST_PER_BATCH, MAX_ATTEMPTS, MAX_SKEW_MS};
 
 use crate::shares::{CAUGHT, Check, FALSE_FAILURE, checks};
 
@@ -63,6 +63,12 @@ fn head(page: &mut String, suite: &Suite, digest: &Digest) -> std::fmt::Result {
          once more when a count lies outside its bounds. A mesh that divides at random exactly by weight fails any of the \
          {sampled} share checks of a run with a chance of at most {FALSE_FAILURE:e}; one that is off by 5 points of a hundred (for \
          nine to one, two to one and halves, else 10) is caught with a chance of at least {CAUGHT}. All or nothing is an exact count."
+    )?;
+    writeln!(
+        page,
+        "\nThe metrics API is asked in every round, beside the cells whose requests it is to have counted, and its answers in the \
+         last round are judged; clocks may differ by {} s.",
+        MAX_SKEW_MS / 1000
     )?;
     writeln!(page, "\n## Assertions\n\n| | | |\n|---|---|---|")?;
     for assertion in &suite.assertions {
@@ -143,6 +149,9 @@ fn phase(page: &mut String, number: usize, phase: &Phase) -> std::fmt::Result {
         for cell in cells {
             writeln!(page, "- {word}: {}: {}", call(cell), expectation(&cell.expect))?;
         }
+    }
+    for question in &phase.metrics {
+        writeln!(page, "- expected: {}: {}", asked(question), shown(&question.shows))?;
     }
     Ok(())
 }

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use smi_schemas::metrics::{Direction, Edge, Item, Listed, Object, Of, Question, Reading, Shows, Side, SplitBackend};
 use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Result, Tally, Unanswered, Window};
-use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::smi::{Api, ApiVersion, Namespace};
 use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Shape, Suite};
 use smi_verifier::judge::{Context, judge};
 
@@ -65,13 +66,14 @@ fn done(apis: &BTreeMap<Api, ApiVersion>, action: &Action) -> ActionResult {
         Action::Discover(kind) => ActionResult::Served(apis.get(&kind.api()).copied().into_iter().collect()),
         Action::RoundTrip(_) => ActionResult::Lost(Vec::new()),
         Action::Refuse(_) => ActionResult::Refused,
+        Action::Resources => ActionResult::Resources(ideal_resources()),
         _ => ActionResult::Done,
     }
 }
 
 fn window(suite: &Suite, shape: &Shape, phase: &Phase, mesh: &Mesh<'_>) -> Window {
     let pace = &suite.pace;
-    let held = if phase.expect.is_empty() { pace.gate } else { pace.hold };
+    let held = if phase.asserts() { pace.hold } else { pace.gate };
     let ask = |cell: &Cell| match cell.expect {
         Expect::Allow => mesh(shape, cell, held),
         _ => mesh(shape, cell, held * pace.poll),
@@ -91,6 +93,7 @@ fn window(suite: &Suite, shape: &Shape, phase: &Phase, mesh: &Mesh<'_>) -> Windo
             elapsed_ms,
             cells,
             samples: vec![],
+            metrics: phase.metrics.iter().map(ideal_reading).collect(),
         };
     }
     let samples = phase.samples(shape).map(|(_, cell, shares)| {
@@ -109,6 +112,7 @@ fn window(suite: &Suite, shape: &Shape, phase: &Phase, mesh: &Mesh<'_>) -> Windo
         converged_ms: Some(CONVERGED_MS),
         elapsed_ms: CONVERGED_MS + u64::from(rounds * SPACING_MS),
         samples: samples.collect(),
+        metrics: phase.metrics.iter().map(ideal_reading).collect(),
         cells,
     }
 }
@@ -146,6 +150,74 @@ pub fn ideal(shape: &Shape, cell: &Cell, requests: u32) -> Tally {
             }
             Tally { sent: requests, answered: counts, ..Tally::default() }
         }
+    }
+}
+
+/// What discovery must list of the metrics API, and no more.
+pub fn ideal_resources() -> Vec<Listed> {
+    let listed = |name: &str, namespaced| Listed {
+        name: name.to_owned(),
+        kind: "TrafficMetrics".to_owned(),
+        namespaced,
+        verbs: ["get", "list"].map(str::to_owned).into(),
+    };
+    vec![listed("namespaces", false), listed("pods", true), listed("pods/edges", true)]
+}
+
+/// What a mesh reads that counts everything as it is.
+pub fn ideal_reading(question: &Question) -> Reading {
+    let main = Some(Namespace::Main);
+    let pod = |name: &Slug| Object { kind: "Pod".to_owned(), name: Some(name.clone()), namespace: main };
+    let item = |object: Object, edge: Edge| Item {
+        resource: Some(object),
+        edge: Some(edge),
+        backend: None,
+        age_ms: Some(1_500),
+        window_ms: Some(30_000),
+        success: Some(50),
+        failure: Some(0),
+        p50_us: Some(800),
+        p90_us: Some(900),
+        p99_us: Some(900),
+        others: 0,
+    };
+    let received = || Edge { direction: Some(Direction::From), side: Some(Side::Server), resource: None };
+    let of_kind = |kind: &str| Object { kind: kind.to_owned(), name: None, namespace: main };
+    let list = |kind: &str, items| Reading { http: 200, list: Some(of_kind(kind)), items };
+    let one = |item| Reading { http: 200, list: None, items: vec![item] };
+    match (&question.shows, &question.of) {
+        (Shows::Denied, _) => Reading { http: 403, ..Reading::default() },
+        (Shows::Failures(percent), Of::Pod(name)) => {
+            let failed = u64::from(percent.lo);
+            one(Item { success: Some(100 - failed), failure: Some(failed), ..item(pod(name), received()) })
+        }
+        (Shows::Includes(names) | Shows::Only(names), _) => {
+            list("Pod", names.iter().map(|name| item(pod(name), received())).collect())
+        }
+        (Shows::Edges(edges), Of::Pod(name)) => {
+            let edge = |direction, other: &Slug| {
+                let side = if direction == Direction::From { Side::Server } else { Side::Client };
+                let edge = Edge { direction: Some(direction), side: Some(side), resource: Some(pod(other)) };
+                item(pod(name), edge)
+            };
+            let from = edges.from.iter().map(|other| edge(Direction::From, other));
+            list("Pod", from.chain(edges.to.iter().map(|other| edge(Direction::To, other))).collect())
+        }
+        (Shows::Backends(backends), Of::Split(name)) => {
+            let split = Object { kind: "TrafficSplit".to_owned(), name: Some(name.clone()), namespace: main };
+            let of = |(backend, weight): (&Slug, &u32)| Item {
+                backend: Some(SplitBackend { apex: name.clone(), name: backend.clone(), weight: *weight }),
+                ..item(split.clone(), received())
+            };
+            list("TrafficSplit", backends.iter().map(of).collect())
+        }
+        (Shows::Sum, _) => {
+            let whole = item(of_kind("Namespace"), received());
+            let part = || Item { success: Some(25), ..item(of_kind("Pod"), received()) };
+            Reading { http: 200, list: None, items: vec![whole, part(), part()] }
+        }
+        (_, Of::Pod(name)) => one(item(pod(name), received())),
+        _ => Reading { http: 404, ..Reading::default() },
     }
 }
 

@@ -206,6 +206,7 @@ fn statement() -> Statement {
         (Api::Access, ApiVersion::V1alpha3),
         (Api::Specs, ApiVersion::V1alpha4),
         (Api::Split, ApiVersion::V1alpha4),
+        (Api::Metrics, ApiVersion::V1alpha1),
     ]);
     let filters = Filters::default();
     let absent = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! Capability and compliance of each API: what is there, kept apart from whether it behaves.
 //!
 //! Only scored assertions (core and extended) count, and an assertion that does not exist in the tested version counts
-//! for nothing. That an API is *present* is no behaviour: a cluster that merely has the CRDs has no capability.
+//! for nothing. Where the suite has no core behaviour of an API, as of metrics, its extended ones stand for it. That an API is *present* is no behaviour: a cluster that merely has the CRDs has no capability.
 //!
 //! | capability | |
 //! |---|---|
@@ -27,10 +27,11 @@ pub fn summarize(suite: &Suite, predicate: &Predicate) -> Vec<ApiSummary> {
     Api::ALL
         .into_iter()
         .map(|api| {
+            let level = decisive(api, suite);
             let results = suite.assertions.iter().zip(&predicate.assertions);
             let scored: Vec<_> = results
                 .filter(|(assertion, result)| counts(api, assertion, result))
-                .map(|(assertion, result)| (is_core_behaviour(assertion), result.status))
+                .map(|(assertion, result)| (decides(level, assertion), result.status))
                 .collect();
             summary(api, predicate.apis.get(&api).copied(), &scored)
         })
@@ -41,8 +42,14 @@ fn counts(api: Api, assertion: &Assertion, result: &AssertionResult) -> bool {
     assertion.api == api && assertion.level.is_scored() && result.status != Status::NotApplicable
 }
 
-fn is_core_behaviour(assertion: &Assertion) -> bool {
-    assertion.level == Level::Core && assertion.class == Class::Behaviour
+/// The level whose behaviours decide whether an API is there at all.
+fn decisive(api: Api, suite: &Suite) -> Level {
+    let core = suite.assertions.iter().any(|assertion| assertion.api == api && decides(Level::Core, assertion));
+    if core { Level::Core } else { Level::Extended }
+}
+
+fn decides(level: Level, assertion: &Assertion) -> bool {
+    assertion.level == level && assertion.class == Class::Behaviour
 }
 
 /// `scored` says of each assertion whether it is a core behaviour, and its status.

@@ -22,7 +22,11 @@
 //! 6. `shares/1`. A batch is within bounds when exactly n requests were answered, each workload's count lies within
 //!    its bounds and nobody else answered. The first batch within bounds is the last one drawn. Two outside are a
 //!    `fail`; when in one of the two too many requests were lost to reach n, the sample is `inconclusive`.
-//! 7. What would be a pass or a fail of an informative assertion is `observed`; its reason is what was recorded.
+//! 7. Metrics are judged by what was read in the last round; an answer that does not show what it must is an unmet
+//!    expectation. Discovery that does not list what the text lists is a `fail`.
+//! 8. What would be a pass or a fail of an informative assertion is `observed`; its reason is what was recorded.
+
+mod metrics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +36,9 @@ use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Status, Tal
 use smi_schemas::smi::{Api, ApiVersion, Kind, Release};
 use smi_schemas::statement::Filters;
 use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Role, Shape, Shares, Suite};
+
+pub use metrics::{MAX_SKEW_MS, SUM_TOLERANCE, shows};
+
 /// Requests beyond n that a batch may lose, as a fraction of n.
 pub const LOST_PER_BATCH: u32 = 100;
 
@@ -278,6 +285,14 @@ impl Judge<'_> {
         if tallies.next().is_some() {
             return Err(Malformed::Extra { what: "a cell" });
         }
+        let mut readings = window.metrics.iter();
+        for question in &self.phase.metrics {
+            let reading = readings.next().ok_or(Malformed::Missing { what: "a reading" })?;
+            unmet.extend(metrics::unshown(question, reading).map(|reason| (Role::Expectation, reason)));
+        }
+        if readings.next().is_some() {
+            return Err(Malformed::Extra { what: "a reading" });
+        }
         if window.relapsed {
             return self.relapsed(shape, window);
         }
@@ -386,6 +401,13 @@ fn judge_action(context: &Context<'_>, action: &Action, result: &ActionResult) -
         (Action::ApplyOrRefuse(_), ActionResult::Refused) => judged(Status::Pass, Code::RefusedAtAdmission),
         (Action::Apply(_) | Action::Update(_) | Action::Open(_), ActionResult::Refused) => {
             judged(Status::Inconclusive, Code::ObjectRefused)
+        }
+        (Action::Resources, ActionResult::Resources(listed)) => {
+            if metrics::resources(listed) {
+                Ok(None)
+            } else {
+                judged(Status::Fail, Code::MetricsMisshapen)
+            }
         }
         (Action::RoundTrip(_), ActionResult::Refused) => judged(Status::Fail, Code::ObjectRefused),
         (Action::RoundTrip(_), ActionResult::Lost(fields)) if fields.is_empty() => Ok(None),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::exchange::{REQUEST_ID_FIELD, WORKLOAD_FIELD};
+use crate::exchange::{REQUEST_ID_FIELD, STATUS_FIELD, WORKLOAD_FIELD, wanted};
 use crate::http1::ReadError;
 use crate::id::RequestId;
 use crate::workload::{Identity, Workload};
@@ -38,7 +38,10 @@ impl Response {
     /// The workload's answer to a request.
     pub(crate) fn to(workload: &Workload, request: Asked<'_>) -> Self {
         let id = request.id;
+        let field = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(STATUS_FIELD));
+        let status = wanted(field.map(|(_, value)| value.as_ref()));
         let mut response = Self::json(&Answer { identity: workload.identity(), request });
+        response.status = if response.status == 200 { status } else { response.status };
         response.fields.push((WORKLOAD_FIELD, workload.identity().workload.to_string()));
         response.fields.extend(id.map(|id| (REQUEST_ID_FIELD, id.to_string())));
         response

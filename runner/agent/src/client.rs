@@ -1,7 +1,7 @@
 //! The client: sends a batch of requests and says of each who answered it, or what was seen instead.
 //!
 //! A *probe* is `count` equal requests, each with an id of its own, over one of four protocols. A request is **answered
-//! by W** over HTTP only if the response has status 200, repeats the request's id in `x-smi-request-id` and names W in
+//! by W** over HTTP only if the response has status 200, or the 5xx that the request asks for in `x-smi-status`, repeats the request's id in `x-smi-request-id` and names W in
 //! `x-smi-workload`; any other response is somebody else's, and counted by its status. Over TCP and UDP it is answered
 //! by W if the [line](crate::line) that comes back repeats the id and names W. What else can be seen is listed in
 //! [`Unanswered`]; a name that does not resolve in time is a `name-error`, never a
@@ -78,7 +78,7 @@ use crate::id::{Batch, RequestId};
 use crate::line::{TcpLine, UdpLine};
 use crate::request;
 
-pub use crate::exchange::{REQUEST_ID_FIELD, WORKLOAD_FIELD};
+pub use crate::exchange::{REQUEST_ID_FIELD, STATUS_FIELD, WORKLOAD_FIELD};
 
 /// Requests of one probe. The ids of all of them fit into one line of the control protocol.
 pub const MAX_COUNT: u32 = 10_000;
@@ -201,6 +201,14 @@ pub enum ProbeError {
     /// This machine could not send; nothing was observed.
     #[error("this machine could not send the requests: {0}")]
     Local(#[source] io::Error),
+}
+
+impl Probe {
+    /// The status that answers to its requests have.
+    pub(crate) fn wanted(&self) -> u16 {
+        let named = |(name, _): &(&String, &String)| name.eq_ignore_ascii_case(STATUS_FIELD);
+        exchange::wanted(self.headers.iter().find(named).map(|(_, value)| value.as_str()))
+    }
 }
 
 /// Sends the requests of `probe` and waits for what comes of them.

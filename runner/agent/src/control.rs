@@ -227,7 +227,10 @@ async fn run(call: Call, workload: Arc<Workload>) -> Answer {
             dropped: workload.log().dropped(),
         }),
         Command::Probe(asked) => match probe(&asked).await {
-            Ok(result) => Reply::Probe(result),
+            Ok(result) => {
+                workload.traffic().add(&asked, &result);
+                Reply::Probe(result)
+            }
             Err(error @ ProbeError::Local(_)) => Reply::error(FaultKind::Local, &error),
             Err(error) => Reply::error(FaultKind::Refused, &error),
         },

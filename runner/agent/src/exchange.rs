@@ -54,6 +54,8 @@ use crate::id::RequestId;
 pub const REQUEST_ID_FIELD: &str = "x-smi-request-id";
 /// Field of an answer that carries the name of the workload that gave it.
 pub const WORKLOAD_FIELD: &str = "x-smi-workload";
+/// Field of a request that asks for an answer which is a failure.
+pub const STATUS_FIELD: &str = "x-smi-status";
 
 /// Informational responses (1xx) that may come before the one that counts.
 const MAX_INFORMATIONAL: usize = 8;
@@ -122,16 +124,21 @@ pub(crate) fn preferred(first: Option<Failure>, next: io::Error) -> Option<Failu
     if matches!(first, None | Some(Failure::Local(_))) { Some(next.into()) } else { first }
 }
 
+/// The status that an answer has, by the field [`STATUS_FIELD`] of its request: a 5xx that it asks for, else 200.
+pub(crate) fn wanted(field: Option<&str>) -> u16 {
+    field.and_then(|value| value.parse().ok()).filter(|status| (500..=599).contains(status)).unwrap_or(200)
+}
+
 /// The workload that gave a response with this status and these fields, if it is its answer to the request `id`.
 pub(crate) fn author(
-    status: u16,
+    (status, wanted): (u16, u16),
     echoed: Option<&str>,
     workload: Option<&str>,
     id: RequestId,
 ) -> Result<Slug, Failure> {
     let echoed = echoed.is_some_and(|echoed| echoed.parse() == Ok(id));
     let workload = workload.and_then(|name| name.parse().ok());
-    workload.filter(|_| status == 200 && echoed).ok_or(Failure::Unanswered(Unanswered::Http(status)))
+    workload.filter(|_| status == wanted && echoed).ok_or(Failure::Unanswered(Unanswered::Http(status)))
 }
 
 /// Sends a request over HTTP/1.1 and reads the head of the response that counts.

@@ -30,6 +30,7 @@ pub mod line;
 mod log;
 mod request;
 pub mod server;
+pub mod traffic;
 mod workload;
 
 pub use client::{Connection, Probe, ProbeError, ProbeResult, probe};

@@ -3,7 +3,7 @@
 //! On one port it answers HTTP/1.1 and, where a connection begins with the preface of HTTP/2, that. Lines over TCP and
 //! UDP have [servers](crate::line) of their own.
 //!
-//! Whatever the method and the path, the answer is 200 with the workload's identity and the request as it came: the
+//! Whatever the method and the path, the answer is 200, or the 5xx that the request asks for in `x-smi-status`, with the workload's identity and the request as it came: the
 //! target byte for byte, the fields in their order (a byte that is no UTF-8 shows as U+FFFD). The id and the name
 //! stand in the head as well, because an answer to HEAD has no body and one to CONNECT may have none.
 //!
@@ -23,9 +23,10 @@
 //! The id is in the [log](crate::RequestLog) before the first byte of the answer is written, and even if the rest of
 //! the request never arrives. A request over HTTP/1.1 **without** the field `x-smi-request-id` whose path is `/call`,
 //! `/echo` or `/metrics` is answered as the sample application of Learn Layer5 would ([`layer5`]); with the field it is
-//! a probe's and answered like any other, so that assertions may use these paths.
+//! a probe's and answered like any other, so that assertions may use these paths. So is `/traffic`, which without it
+//! shows what the workload's own probes came to ([`traffic`](mod@crate::traffic)).
 //!
-//! Other statuses than 200 mean that the request could not be read: 400 not HTTP/1.1, 408 too slow, 413 body too
+//! Other statuses mean that the request could not be read: 400 not HTTP/1.1, 408 too slow, 413 body too
 //! large, 431 head too large. In HTTP/1.1 the connection ends with them, in HTTP/2 the stream. What breaks HTTP/2 is
 //! answered as the protocol demands, with RST_STREAM or GOAWAY, and has not been logged.
 //!
@@ -193,10 +194,13 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn answer(workload: &Workload, request: &Request) -> Response {
     let head = &request.head;
-    if !head.fields.contains(REQUEST_ID_FIELD)
-        && let Some(response) = layer5::answer(workload, head, &request.body).await
-    {
-        return response;
+    if !head.fields.contains(REQUEST_ID_FIELD) {
+        if head.method == "GET" && head.target == "/traffic" {
+            return Response::json(&workload.traffic().counts());
+        }
+        if let Some(response) = layer5::answer(workload, head, &request.body).await {
+            return response;
+        }
     }
     let headers = head.fields.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))).collect();
     Response::to(workload, Asked { id: request.id, method: &head.method, target: &head.target, headers })
@@ -210,6 +214,7 @@ impl Response {
             408 => "Request Timeout",
             413 => "Content Too Large",
             431 => "Request Header Fields Too Large",
+            503 => "Service Unavailable",
             _ => "Internal Server Error",
         };
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", self.status);

@@ -7,6 +7,7 @@ use smi_schemas::names::Slug;
 
 use crate::layer5::Record;
 use crate::log::RequestLog;
+use crate::traffic::Traffic;
 
 /// Version of this agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -27,6 +28,7 @@ pub struct Workload {
     identity: Identity,
     log: RequestLog,
     record: Record,
+    traffic: Traffic,
 }
 
 impl Workload {
@@ -36,6 +38,7 @@ impl Workload {
             identity: Identity { workload: name, agent: VERSION.to_owned() },
             log: RequestLog::default(),
             record: Record::default(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -51,5 +54,10 @@ impl Workload {
 
     pub(crate) fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// What its probes came to.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 }

@@ -138,7 +138,7 @@ impl Engine {
             Kind::TrafficTarget => self.is(Mutant::IgnoresTargetUpdates),
             Kind::HttpRouteGroup => self.is(Mutant::IgnoresRouteUpdates),
             Kind::TrafficSplit => self.is(Mutant::IgnoresSplitUpdates),
-            Kind::TcpRoute | Kind::UdpRoute => false,
+            Kind::TcpRoute | Kind::UdpRoute | Kind::TrafficMetrics => false,
         };
         if !ignored {
             self.changed(&key);
@@ -155,7 +155,7 @@ impl Engine {
         let kept = match kind {
             Kind::TrafficTarget => self.is(Mutant::KeepsDeletedGrants),
             Kind::TrafficSplit => self.is(Mutant::KeepsDeletedSplits),
-            Kind::HttpRouteGroup | Kind::TcpRoute | Kind::UdpRoute => false,
+            Kind::HttpRouteGroup | Kind::TcpRoute | Kind::UdpRoute | Kind::TrafficMetrics => false,
         };
         if !kept {
             self.changed(&key);

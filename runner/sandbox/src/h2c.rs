@@ -43,13 +43,17 @@ async fn answer(
     let headers: Vec<(String, String)> = head.headers().iter().map(field).collect();
     let target = head.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let request = Request { method: head.method().as_str(), target, headers: &headers };
-    match decide(&Call { protocol: Protocol::H2c, request: Some(request) }) {
+    let ruling = decide(&Call { protocol: Protocol::H2c, request: Some(request) });
+    match ruling.decision {
         Decision::Forward(address) => {
             let workload = reach(address).await?;
             let (mut requests, connection) = client::handshake(workload).await?;
             let driver = tokio::spawn(connection);
             let (response, _) = requests.send_request(head.clone(), true)?;
             let (head, mut body) = response.await?.into_parts();
+            if let Some(trip) = ruling.trip {
+                trip.ended(head.status.as_u16());
+            }
             let body = collect(&mut body).await?;
             let mut answer = respond.send_response(Response::from_parts(head, ()), body.is_empty())?;
             if !body.is_empty() {

@@ -19,6 +19,7 @@ pub mod engine;
 mod h2c;
 mod http1;
 mod mesh;
+mod metrics;
 pub mod mutant;
 mod path;
 mod proxy;
@@ -28,6 +29,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
+use serde_json::Value;
 use smi_agent::{Connection, Probe, ProbeError, Workload as AgentWorkload};
 use smi_schemas::names::Slug;
 use smi_schemas::report::Tally;
@@ -108,6 +110,11 @@ impl Sandbox {
     pub fn reset(&self) {
         self.engine_mut().clear();
         self.mesh.reset();
+    }
+
+    /// Answers a GET of the metrics API, of objects with these labels. A restricted account may get the edges of pods only.
+    pub fn metrics(&self, path: &str, labels: &BTreeMap<Slug, Slug>, restricted: bool) -> (u16, Value) {
+        self.mesh.metrics(path, labels, restricted)
     }
 
     /// Sends `count` requests of a cell from its workload, each over a connection of its own.

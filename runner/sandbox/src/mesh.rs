@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use serde_json::Value;
 use smi_agent::{RequestId, Workload as AgentWorkload};
 use smi_schemas::names::Slug;
 use smi_schemas::smi::{Namespace, ServiceAccount};
 use smi_schemas::suite::{Cell, Protocol, Service, Shape, Via, Workload};
 
 use crate::engine::{Call, Destination, Engine, identity};
+use crate::metrics::{Meter, Metrics, Trip};
 use crate::mutant::Mutant;
 use crate::nowhere;
-use crate::proxy::Decision;
+use crate::proxy::{Decision, Ruling};
 
 /// What the proxies share.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct Mesh {
     /// The workloads that run.
     running: RwLock<BTreeMap<Slug, Age>>,
     random: Mutex<fastrand::Rng>,
+    meter: Arc<Meter>,
     mutant: Option<Mutant>,
 }
 
@@ -73,6 +76,7 @@ impl Mesh {
             endpoints,
             running: RwLock::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            meter: Arc::default(),
             mutant,
         };
         mesh.reset();
@@ -89,6 +93,7 @@ impl Mesh {
         let first = self.shape.workloads.iter().filter(|workload| !workload.absent);
         let first = first.map(|workload| (workload.name.clone(), Age::Old)).collect();
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = first;
+        self.meter.clear();
         self.populate();
     }
 
@@ -124,36 +129,58 @@ impl Mesh {
     }
 
     /// Decides about a call to a workload's own address. It comes from nobody in particular.
-    pub(crate) fn admit(&self, to: &Slug, port: u16, call: &Call<'_>) -> Decision {
-        let Some(to) = self.shape.workload(to) else { return Decision::Unavailable };
-        if self.is(Mutant::ClientSideOnly) {
-            return self.reach(to, port, call);
-        }
-        self.deliver(None, to, port, call)
+    pub(crate) fn admit(&self, to: &Slug, port: u16, call: &Call<'_>) -> Ruling {
+        let Some(to) = self.shape.workload(to) else { return Decision::Unavailable.into() };
+        let decision = if self.is(Mutant::ClientSideOnly) {
+            self.reach(to, port, call)
+        } else {
+            self.deliver(None, to, port, call)
+        };
+        self.ruled(decision, None, to, None)
     }
 
     /// Decides about a call that a workload sends to a Service.
-    pub(crate) fn send(&self, from: &Slug, service: &Slug, port: u16, call: &Call<'_>) -> Decision {
+    pub(crate) fn send(&self, from: &Slug, service: &Slug, port: u16, call: &Call<'_>) -> Ruling {
         let engine = self.engine();
         let (Some(from), Some(root)) = (self.shape.workload(from), engine.service(service)) else {
-            return Decision::Unavailable;
+            return Decision::Unavailable.into();
         };
         let divided = !from.outside || self.is(Mutant::SplitsForEveryone);
         let destination =
             if divided { engine.route(root, port, call) } else { Destination::Service(root.name.clone()) };
-        let picked = match destination {
-            Destination::Service(name) => name,
-            Destination::Split(backends) => self.pick(from, &backends),
+        let (picked, split) = match destination {
+            Destination::Service(name) => (name, None),
+            Destination::Split(backends) => {
+                let picked = self.pick(from, &backends);
+                (picked.clone(), Some((root.name.clone(), picked)))
+            }
         };
-        let Some(picked) = engine.service(&picked) else { return Decision::Unavailable };
+        let Some(picked) = engine.service(&picked) else { return Decision::Unavailable.into() };
         let of = |service: &Service| {
             service.ports.iter().find(|other| other.port == port).or(service.ports.first()).copied()
         };
         let target = if self.is(Mutant::UsesRootsTargetPort) { of(root) } else { of(picked) };
         match (self.workload(picked), target) {
-            (Some(to), Some(target)) => self.deliver((!from.outside).then_some(from), to, target.target_port, call),
-            _ => Decision::Unavailable,
+            (Some(to), Some(target)) => {
+                let caller = (!from.outside).then_some(from);
+                let decision = self.deliver(caller, to, target.target_port, call);
+                self.ruled(decision, caller, to, split)
+            }
+            _ => Decision::Unavailable.into(),
         }
+    }
+
+    /// Answers a GET of the metrics API.
+    pub(crate) fn metrics(&self, path: &str, labels: &BTreeMap<Slug, Slug>, restricted: bool) -> (u16, Value) {
+        let (engine, samples) = (self.engine(), self.meter.recent());
+        Metrics { shape: &self.shape, engine: &engine, samples, mutant: self.mutant }.answer(path, labels, restricted)
+    }
+
+    /// A call that goes on is counted when it ends.
+    fn ruled(&self, decision: Decision, from: Option<&Workload>, to: &Workload, split: Option<(Slug, Slug)>) -> Ruling {
+        let goes_on = matches!(decision, Decision::Forward(_));
+        let from = from.map(|from| from.name.clone());
+        Ruling { decision, trip: goes_on.then(|| Trip::begin(&self.meter, from, to.name.clone(), split)) }
     }
 
     pub(crate) fn any_logged(&self, id: &RequestId) -> bool {

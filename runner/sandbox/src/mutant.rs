@@ -139,6 +139,19 @@ mutants! {
     IgnoresMatchedSplits "ignores-matched-splits" "A split with matches is not applied." ""
     FirstSplitGroupOnly "first-split-group-only" "Of several groups that a split's matches name only the first is read." ""
     NonMatchSplitEvenly "non-match-split-evenly" "Requests that a split's matches do not concern are divided evenly among its backends." "FSM"
+
+    // Metrics.
+    NoTrafficMetrics "no-trafficmetrics" "Discovery does not list TrafficMetrics." "Meshes without smi-metrics"
+    NamespacedNamespaces "namespaced-namespaces" "Discovery says that namespaces live in namespaces." ""
+    ListsWithoutResource "lists-without-resource" "A list does not say what it is of." ""
+    OmitsP90 "omits-p90" "One of the five metrics is left out." "Dashboards with two percentiles"
+    CountsNoFailures "counts-no-failures" "An answer of 5xx counts as a success." "Counters of connections"
+    StaleMetrics "stale-metrics" "Timestamps are an hour old." "A cache that is never filled again"
+    IgnoresSelectors "ignores-selectors" "Label selectors do not count." ""
+    EdgesOfReceivedOnly "edges-of-received-only" "Edges are shown at the side that was called only." "Meshes that count at the server"
+    CountsBothSides "counts-both-sides" "A namespace counts each request at its caller and once more at who was called." ""
+    SplitsWithoutBackends "splits-without-backends" "Metrics of a split do not say of which backend." "smi-metrics, whose change for splits was never merged"
+    OpenMetrics "open-metrics" "Whoever asks for metrics is told." ""
 }
 
 /// Characters that make a path more than a text.
@@ -163,6 +176,7 @@ impl Mutant {
             Self::NoTcpRoute => Some(Kind::TcpRoute),
             Self::NoUdpRoute => Some(Kind::UdpRoute),
             Self::NoTrafficSplit => Some(Kind::TrafficSplit),
+            Self::NoTrafficMetrics => Some(Kind::TrafficMetrics),
             _ => None,
         }
     }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::engine::Call;
+use crate::metrics::Trip;
 use crate::{h2c, http1};
 
 /// How long the first bytes of a call may take to arrive, and a workload to be reached.
@@ -41,8 +42,16 @@ pub(crate) enum Decision {
     Unavailable,
 }
 
+/// What is to become of a call, and who is told that it ended.
+#[derive(Debug)]
+pub(crate) struct Ruling {
+    pub(crate) decision: Decision,
+    /// Of a call that goes on.
+    pub(crate) trip: Option<Trip>,
+}
+
 /// Decides about calls.
-pub(crate) type Decide = dyn Fn(&Call<'_>) -> Decision + Send + Sync;
+pub(crate) type Decide = dyn Fn(&Call<'_>) -> Ruling + Send + Sync;
 
 /// A socket on loopback that nobody serves yet.
 pub(crate) enum Listener {
@@ -50,6 +59,12 @@ pub(crate) enum Listener {
     Stream(TcpListener),
     /// For UDP.
     Datagram(UdpSocket),
+}
+
+impl From<Decision> for Ruling {
+    fn from(decision: Decision) -> Self {
+        Self { decision, trip: None }
+    }
 }
 
 impl Decision {
@@ -107,7 +122,7 @@ async fn streams(listener: TcpListener, protocol: Protocol, decide: Arc<Decide>)
 async fn stream(mut client: TcpStream, protocol: Protocol, decide: Arc<Decide>) -> io::Result<()> {
     client.set_nodelay(true)?;
     if protocol == Protocol::Tcp {
-        return match decide(&Call { protocol, request: None }) {
+        return match decide(&Call { protocol, request: None }).decision {
             Decision::Forward(address) => {
                 let mut workload = reach(address).await?;
                 tokio::io::copy_bidirectional(&mut client, &mut workload).await.map(|_| ())
@@ -131,7 +146,7 @@ async fn datagrams(socket: Arc<UdpSocket>, decide: Arc<Decide>) {
             Some(_) = exchanges.join_next() => {}
             received = socket.recv_from(&mut bytes) => {
                 let Ok((length, client)) = received else { continue };
-                let decision = decide(&Call { protocol: Protocol::Udp, request: None });
+                let decision = decide(&Call { protocol: Protocol::Udp, request: None }).decision;
                 if let Decision::Forward(workload) = decision {
                     let (socket, datagram) = (Arc::clone(&socket), bytes[..length].to_vec());
                     // An answer that does not come is silence for the client as well.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use smi_runner::output::{self, call, expectation};
+use smi_runner::words::{asked, call, deed, expectation, shown};
 use smi_schemas::codes::{Code, Exit};
 use smi_schemas::suite::{Assertion, BUILTIN, Cell, Class, Expect, Phase, Suite};
 
@@ -44,7 +44,7 @@ fn assertion(out: &mut impl Write, suite: &Suite, assertion: &Assertion) -> io::
     for (number, phase) in assertion.phases.iter().enumerate() {
         writeln!(out, "\n  Phase {} of {}", number + 1, assertion.phases.len())?;
         for action in &phase.actions {
-            writeln!(out, "    do        {}", output::deed(action))?;
+            writeln!(out, "    do        {}", deed(action))?;
         }
         cells(out, suite, phase)?;
     }
@@ -55,6 +55,9 @@ fn cells(out: &mut impl Write, suite: &Suite, phase: &Phase) -> io::Result<()> {
     let roles = [("control", &phase.controls), ("expect", &phase.expect)];
     for (word, cell) in roles.into_iter().flat_map(|(word, cells)| cells.iter().map(move |cell| (word, cell))) {
         writeln!(out, "    {word:<8}  {}: {}", call(cell), expectation(&cell.expect))?;
+    }
+    for question in &phase.metrics {
+        writeln!(out, "    expect    {}: {}", asked(question), shown(&question.shows))?;
     }
     if phase.probes() {
         let rounds = suite.pace.needed(phase);

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use smi_runner::kubernetes::dialect::{Dialect, Namespaces};
-use smi_runner::output::{call, deed, expectation};
 use smi_runner::plan::Plan;
+use smi_runner::words::{asked, call, deed, expectation, shown};
 use smi_schemas::codes::Exit;
 use smi_schemas::suite::{Action, Assertion, Cell, Flawed};
 
@@ -33,6 +33,9 @@ fn print(out: &mut impl Write, plan: &Plan, assertion: &Assertion) -> io::Result
         }
         print_cells(out, "control", &phase.controls)?;
         print_cells(out, "expect", &phase.expect)?;
+        for question in &phase.metrics {
+            writeln!(out, "# expect: {}: {}", asked(question), shown(&question.shows))?;
+        }
     }
     Ok(())
 }

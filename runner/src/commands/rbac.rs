@@ -10,7 +10,7 @@ use crate::args::Rbac;
 
 pub(crate) fn rbac(arguments: &Rbac) -> Result<Exit, CommandError> {
     let profile = profile(&arguments.mesh)?;
-    let role = cluster_role(profile.as_ref().map(|(profile, _)| profile));
+    let role = cluster_role(profile.as_ref().map(|(profile, _)| profile), arguments.metrics);
     let role = serde_yaml_ng::to_string(&role).map_err(io::Error::other)?;
     let mut out = anstream::stdout().lock();
     writeln!(

@@ -1,13 +1,14 @@
-//! A window: probe until the cells of a phase agree, let it settle, hold, and then draw the samples. A denial that is
+//! A window: probe, and ask the metrics API, until the cells of a phase agree, let it settle, hold, and then draw the samples. A denial that is
 //! broken in the middle of a hold ends it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::report::{Tally, Window};
 use smi_schemas::suite::{Cell, Expect, Pace, Phase, Shape, Shares};
-use smi_verifier::judge::{LOST_PER_BATCH, MAX_PAUSE_MS, agrees, may_agree, within};
+use smi_verifier::judge::{LOST_PER_BATCH, MAX_PAUSE_MS, agrees, may_agree, shows, within};
 use tokio::time::Instant;
 
 use crate::target::{Fault, Lane};
@@ -27,12 +28,17 @@ pub(super) async fn observe(
     loop {
         let began = started.elapsed();
         let round = try_join_all(cells.iter().map(|cell| lane.probe(cell, pace.requests(cell)))).await?;
-        hold.add(shape, &cells, round, began);
+        // One after the other, for two may be compared.
+        let mut readings = Vec::new();
+        for question in &phase.metrics {
+            readings.push(lane.read(question).await?);
+        }
+        hold.add(shape, &cells, round, (&phase.metrics, readings), began);
         if hold.relapsed {
             return Ok(hold.window(lane.spacing(), started.elapsed(), true));
         }
         let overdue = started.elapsed() >= limit && (!hold.goes_on() || hold.is_complete());
-        let agree = hold.agrees(shape, &cells);
+        let agree = hold.agrees(shape, &cells, &phase.metrics);
         let done = agree && (hold.is_complete() || (overdue && hold.is_full()));
         if done || (overdue && !agree) {
             let mut window = hold.window(lane.spacing(), started.elapsed(), done);
@@ -65,23 +71,43 @@ struct Hold {
     converged: Option<Duration>,
     /// The last rounds and when they began, no more than are needed.
     recent: VecDeque<(Duration, Vec<Tally>)>,
+    /// What the metrics API said in the last round.
+    readings: Vec<Reading>,
 }
 
 impl Hold {
     fn new(needed: u32, settle: u32) -> Self {
-        Self { needed, settle, rounds: 0, agreeing: 0, relapsed: false, converged: None, recent: VecDeque::new() }
+        Self {
+            needed,
+            settle,
+            rounds: 0,
+            agreeing: 0,
+            relapsed: false,
+            converged: None,
+            recent: VecDeque::new(),
+            readings: Vec::new(),
+        }
     }
 
     /// The first agreeing round must show everything that is expected; later ones need not show every workload of a
     /// spread again.
-    fn add(&mut self, shape: &Shape, cells: &[&Cell], round: Vec<Tally>, began: Duration) {
+    fn add(
+        &mut self,
+        shape: &Shape,
+        cells: &[&Cell],
+        round: Vec<Tally>,
+        (questions, readings): (&[Question], Vec<Reading>),
+        began: Duration,
+    ) {
         let first = self.agreeing == 0;
         let agree = cells
             .iter()
             .zip(&round)
-            .all(|(cell, tally)| if first { agrees(shape, cell, tally) } else { may_agree(shape, cell, tally) });
+            .all(|(cell, tally)| if first { agrees(shape, cell, tally) } else { may_agree(shape, cell, tally) })
+            && shown(questions, &readings);
         let is_broken = |(cell, tally): (&&Cell, &Tally)| cell.expect == Expect::Deny && !agrees(shape, cell, tally);
         self.relapsed = self.agreeing > self.settle && cells.iter().zip(&round).any(is_broken);
+        self.readings = readings;
         self.rounds += 1;
         self.agreeing = if agree { self.agreeing + 1 } else { 0 };
         self.converged = match self.agreeing {
@@ -112,8 +138,9 @@ impl Hold {
     }
 
     /// Whether the last rounds agree, taken together.
-    fn agrees(&self, shape: &Shape, cells: &[&Cell]) -> bool {
+    fn agrees(&self, shape: &Shape, cells: &[&Cell], questions: &[Question]) -> bool {
         cells.iter().zip(self.tallies()).all(|(cell, tally)| agrees(shape, cell, &tally))
+            && shown(questions, &self.readings)
     }
 
     fn tallies(&self) -> Vec<Tally> {
@@ -139,8 +166,13 @@ impl Hold {
             elapsed_ms: whole(elapsed),
             cells: self.tallies(),
             samples: Vec::new(),
+            metrics: self.readings.clone(),
         }
     }
+}
+
+fn shown(questions: &[Question], readings: &[Reading]) -> bool {
+    questions.iter().zip(readings).all(|(question, reading)| shows(question, reading))
 }
 
 /// One batch, or two when the first is not within its bounds.

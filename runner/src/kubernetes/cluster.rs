@@ -183,6 +183,18 @@ impl Objects {
     }
 }
 
+/// The status of an answer and what is in it, whatever they say.
+pub(super) async fn answered(request: impl Future<Output = kube::Result<Value>>) -> Result<(u16, Value), ClusterError> {
+    match timeout(REQUEST_TIMEOUT, request).await {
+        Ok(Ok(body)) => Ok((200, body)),
+        Ok(Err(kube::Error::Api(status))) => Ok((status.code, Value::Null)),
+        // An answer that is no JSON is an answer.
+        Ok(Err(kube::Error::SerdeError(_))) => Ok((200, Value::Null)),
+        Ok(Err(error)) => Err(sorted(&error)),
+        Err(_) => Err(ClusterError::Unreachable(format!("no answer in {} s", REQUEST_TIMEOUT.as_secs()))),
+    }
+}
+
 /// Waits for one request, but not for ever.
 pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterError> {
     match timeout(REQUEST_TIMEOUT, request).await {

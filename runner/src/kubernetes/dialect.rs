@@ -12,6 +12,7 @@
 //! | split | v1alpha1 | weights are quantities: `1` is `1000m` |
 //! | | v1alpha2 | weights are whole numbers |
 //! | | v1alpha3, v1alpha4 | matches |
+//! | metrics | v1alpha1 | nothing is written |
 //!
 //! What a version does not have is left out: the suite does not ask it of that version. Where a CRD demands a port and
 //! the suite names none, [`HTTP_PORT`] is written.
@@ -74,6 +75,7 @@ pub fn spoken(api: Api) -> &'static [ApiVersion] {
     match api {
         Api::Access => &[ApiVersion::V1alpha1, ApiVersion::V1alpha2, ApiVersion::V1alpha3],
         Api::Specs | Api::Split => &ApiVersion::ALL,
+        Api::Metrics => &[ApiVersion::V1alpha1],
     }
 }
 
@@ -116,6 +118,7 @@ impl Dialect {
             Kind::TcpRoute => Resource::TcpRoute(read_ports(fields, name)?),
             Kind::UdpRoute => Resource::UdpRoute(read_ports(fields, name)?),
             Kind::TrafficSplit => Resource::TrafficSplit(read_split(fields, name)?),
+            Kind::TrafficMetrics => return None,
         })
     }
 
@@ -253,7 +256,7 @@ fn is_flat(kind: Kind, version: ApiVersion) -> bool {
     match kind {
         Kind::TrafficTarget => version == ApiVersion::V1alpha1,
         Kind::HttpRouteGroup | Kind::TcpRoute | Kind::UdpRoute => version <= ApiVersion::V1alpha2,
-        Kind::TrafficSplit => false,
+        Kind::TrafficSplit | Kind::TrafficMetrics => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join_all, try_join_all};
 use kube::api::ApiResource;
@@ -14,17 +14,21 @@ use smi_agent::control::{Command, Reply};
 use smi_agent::{Identity, RequestId};
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
+use smi_schemas::metrics::{Question, ROOT, Reading};
 use smi_schemas::names::{RunId, Slug};
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{Api, Kind, Namespace, Resource};
 use smi_schemas::statement::Subject;
 use smi_schemas::suite::{Action, Cell, Flawed, Open, Protocol, Scale, Service, Shape, Via, Workload};
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
-use super::cluster::{Cluster, ClusterError, Objects};
+use super::cluster::{Cluster, ClusterError, Objects, answered};
 use super::dialect::{self, Dialect, Namespaces};
 use super::mesh::{self, container, is_ready, pod_resource};
+use super::metrics::{self, Answer};
 use super::preflight::PreflightError;
+use super::rbac::RESTRICTED_USER;
 use super::session::Session;
 use super::survey::Survey;
 use super::workloads::{self, CONTAINER, Manifests};
@@ -73,6 +77,8 @@ pub struct KubernetesLane {
     workloads: RwLock<BTreeMap<Slug, Arc<Driven>>>,
     /// Probes so far.
     probes: AtomicU64,
+    /// Whether the restricted user is known here.
+    restricted: OnceCell<()>,
 }
 
 /// Where the requests of a cell go.
@@ -102,7 +108,8 @@ impl KubernetesLane {
     pub(super) async fn open(common: Common, name: &str, shape: Option<&Shape>) -> Result<Self, PreflightError> {
         let namespaces = workloads::namespaces(&common.run, name);
         let (workloads, probes) = (RwLock::default(), AtomicU64::new(0));
-        let lane = Self { common, namespaces, shape: shape.cloned(), workloads, probes };
+        let restricted = OnceCell::new();
+        let lane = Self { common, namespaces, shape: shape.cloned(), workloads, probes, restricted };
         let (cluster, of) = (&lane.common.cluster, lane.manifests());
         create(cluster, of.namespaces()).await?;
         if let Some(shape) = shape {
@@ -313,6 +320,27 @@ impl KubernetesLane {
         Ok(result)
     }
 
+    /// Lets the restricted user get the edges of the lane's pods, and nothing else.
+    async fn restrict(&self) -> Result<(), Fault> {
+        let (cluster, of) = (&self.common.cluster, self.manifests());
+        // A binding is refused while its role is not there.
+        create(cluster, vec![of.role()]).await.map_err(PreflightError::fault)?;
+        create(cluster, vec![of.role_binding()]).await.map_err(PreflightError::fault)
+    }
+
+    /// What the metrics API answers, whatever it is.
+    async fn ask(&self, path: &str, restricted: bool) -> Result<Answer, Fault> {
+        let request = || {
+            let request = http::Request::get(path);
+            let request = if restricted { request.header("Impersonate-User", RESTRICTED_USER) } else { request };
+            request.body(Vec::new()).map_err(kube::Error::HttpError)
+        };
+        let client = self.common.cluster.client();
+        let answer = answered(async { client.request::<Value>(request()?).await }).await;
+        let (http, body) = answer.map_err(ClusterError::fault)?;
+        Ok(Answer { http, body, at: SystemTime::now().into() })
+    }
+
     fn discovered(&self, kind: Kind) -> ActionResult {
         ActionResult::Served(self.common.survey.kinds.get(&kind).into_iter().flatten().copied().collect())
     }
@@ -367,6 +395,7 @@ impl Lane for KubernetesLane {
             Action::RoundTrip(resource) => self.round_trip(resource).await,
             // What is tested is known; the judge says whether it is one release.
             Action::Release => Ok(ActionResult::Done),
+            Action::Resources => Ok(ActionResult::Resources(metrics::resources(&self.ask(ROOT, false).await?.body))),
             Action::Refuse(flawed) => self.refuse(flawed).await,
             Action::Scale(Scale { workload, replicas: 0 }) => self.end(workload).await.map(|()| ActionResult::Done),
             Action::Scale(Scale { workload, .. }) => self.start(workload).await.map(|()| ActionResult::Done),
@@ -404,6 +433,18 @@ impl Lane for KubernetesLane {
         Ok(Tally { logged, ..result.tally })
     }
 
+    async fn read(&self, question: &Question) -> Result<Reading, Fault> {
+        if question.restricted {
+            self.restricted.get_or_try_init(|| self.restrict()).await?;
+        }
+        let mut answers = Vec::new();
+        for path in metrics::paths(question, &self.namespaces) {
+            let selector = metrics::selector(question).map(|selector| format!("?{selector}")).unwrap_or_default();
+            answers.push(self.ask(&format!("{path}{selector}"), question.restricted).await?);
+        }
+        Ok(metrics::reading(&answers, &self.namespaces))
+    }
+
     async fn wipe(&self) -> Result<(), Fault> {
         // What cuts one connection silently cuts the others too; each would be found out by a request of its own.
         join_all(self.driven().iter().map(|(_, driven)| driven.check())).await;
@@ -417,7 +458,7 @@ impl Lane for KubernetesLane {
         }
         let deadline = Instant::now() + WIPE_TIMEOUT;
         let namespaces = [&self.namespaces.main, &self.namespaces.other];
-        let kinds = Kind::ALL.into_iter().filter(|kind| self.serves(*kind));
+        let kinds = Kind::STORED.into_iter().filter(|kind| self.serves(*kind));
         for (kind, namespace) in kinds.flat_map(|kind| namespaces.map(|namespace| (kind, namespace))) {
             let Some(resource) = self.resource(kind) else { continue };
             let objects = self.common.cluster.objects(&resource, Some(namespace));
@@ -592,10 +633,12 @@ fn service_resource() -> ApiResource {
 
 fn resource_of(object: &Value) -> ApiResource {
     let kind = object["kind"].as_str().unwrap_or_default();
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        api_version: "v1".to_owned(),
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
         kind: kind.to_owned(),
         plural: format!("{}s", kind.to_lowercase()),
     }

@@ -9,6 +9,7 @@
 //! mesh       what runs there of the mesh: images by digest, version, enforcing mode
 //! preflight  permissions, the mesh, and one pod of the workload image, before anything is promised
 //! lane       a pair of namespaces with the workloads of a shape; workloads are its objects, session drives a pod
+//! metrics    questions to the metrics API, and their answers transcribed
 //! cleanup    the run's namespaces, gone
 //! ```
 //!
@@ -19,6 +20,7 @@ pub mod cluster;
 pub mod dialect;
 mod lane;
 mod mesh;
+pub(crate) mod metrics;
 pub mod preflight;
 pub mod rbac;
 mod session;

@@ -9,7 +9,7 @@ use smi_schemas::names::Slug;
 use smi_schemas::smi;
 
 use super::cluster::{Cluster, ClusterError, patiently};
-use super::rbac::{RULES, read_of};
+use super::rbac::{METRICS_RULES, RESTRICTED_USER, RULES, Rule, read_of};
 use crate::mesh::Profile;
 use crate::target::Fault;
 
@@ -118,13 +118,16 @@ impl PreflightError {
 }
 
 /// Asks for everything that a run does whether it may be done.
-pub(super) async fn permissions(cluster: &Cluster, profile: &Profile) -> Result<(), PreflightError> {
-    let questions = RULES.iter().flat_map(|rule| {
+pub(super) async fn permissions(cluster: &Cluster, profile: &Profile, metrics: bool) -> Result<(), PreflightError> {
+    let of_metrics: &[Rule] = if metrics { &METRICS_RULES } else { &[] };
+    let questions = RULES.iter().chain(of_metrics).flat_map(|rule| {
         let of_rule = rule.resources.iter().flat_map(|resource| rule.verbs.iter().map(move |verb| (*resource, *verb)));
         of_rule.map(|(resource, verb)| (rule.group, resource, verb, None))
     });
-    let field = read_of(profile).map(|field| (field.group.as_str(), field.plural.as_str(), "get", Some(&field.name)));
-    let asked = questions.chain(field).map(|(group, resource, verb, name)| async move {
+    let field =
+        read_of(profile).map(|field| (field.group.as_str(), field.plural.as_str(), "get", Some(field.name.as_str())));
+    let user = metrics.then_some(("", "users", "impersonate", Some(RESTRICTED_USER)));
+    let asked = questions.chain(field).chain(user).map(|(group, resource, verb, name)| async move {
         let allowed = may(cluster, group, resource, verb, name).await?;
         let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         let name = name.map(|name| format!("/{name}")).unwrap_or_default();
@@ -143,7 +146,7 @@ async fn may(
     group: &str,
     resource: &str,
     verb: &str,
-    name: Option<&String>,
+    name: Option<&str>,
 ) -> Result<bool, ClusterError> {
     let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(of, sub)| (of, Some(sub)));
     let attributes = ResourceAttributes {
@@ -151,7 +154,7 @@ async fn may(
         resource: Some(resource.to_owned()),
         subresource: subresource.map(str::to_owned),
         verb: Some(verb.to_owned()),
-        name: name.cloned(),
+        name: name.map(str::to_owned),
         ..ResourceAttributes::default()
     };
     let review = SelfSubjectAccessReview {

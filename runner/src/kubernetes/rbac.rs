@@ -35,9 +35,25 @@ pub const RULES: [Rule; 8] = [
 
 const SMI: &[&str] = &["create", "delete", "get", "list", "update"];
 
+/// What asking the metrics API needs besides.
+pub const METRICS_RULES: [Rule; 2] = [
+    Rule {
+        group: "metrics.smi-spec.io",
+        resources: &["namespaces", "pods", "pods/edges", "trafficsplits"],
+        verbs: READ,
+    },
+    // For the user that may get the edges of pods. Nobody can grant what they may not do themselves.
+    Rule { group: "rbac.authorization.k8s.io", resources: &["rolebindings", "roles"], verbs: &["create"] },
+];
+
+/// Who asks the metrics API as an account that may get the edges of pods only. Nobody can log in as this user.
+pub const RESTRICTED_USER: &str = "smi-conformance-edges-only";
+
+const READ: &[&str] = &["get", "list"];
+
 /// The CRDs that are read, by name, in order.
 pub fn crd_names() -> Vec<String> {
-    let mut names = Kind::ALL.map(Kind::crd).to_vec();
+    let mut names = Kind::STORED.map(Kind::crd).to_vec();
     names.sort_unstable();
     names
 }
@@ -50,10 +66,12 @@ pub(super) fn read_of(profile: &Profile) -> Option<&Field> {
     }
 }
 
-/// The table as a ClusterRole, for runs with that profile.
-pub fn cluster_role(profile: Option<&Profile>) -> Value {
+/// The table as a ClusterRole, for runs with that profile, against a mesh with or without TrafficMetrics.
+pub fn cluster_role(profile: Option<&Profile>, metrics: bool) -> Value {
+    let of_metrics: &[Rule] = if metrics { &METRICS_RULES } else { &[] };
     let mut rules: Vec<Value> = RULES
         .iter()
+        .chain(of_metrics)
         .map(|rule| json!({"apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs}))
         .collect();
     rules.push(json!({
@@ -65,6 +83,14 @@ pub fn cluster_role(profile: Option<&Profile>) -> Value {
     rules.extend(profile.and_then(read_of).map(|Field { group, plural, name, .. }| {
         json!({"apiGroups": [group], "resources": [plural], "resourceNames": [name], "verbs": ["get"]})
     }));
+    if metrics {
+        rules.push(json!({
+            "apiGroups": [""],
+            "resources": ["users"],
+            "resourceNames": [RESTRICTED_USER],
+            "verbs": ["impersonate"],
+        }));
+    }
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
@@ -81,7 +107,7 @@ mod tests {
     fn of_a_meshs_configuration_one_object_is_read_and_only_with_its_profile() {
         let rules = |slug: &str| {
             let profile = Profile::builtin(slug);
-            cluster_role(profile.as_ref().map(|(profile, _)| profile))["rules"].as_array().unwrap().clone()
+            cluster_role(profile.as_ref().map(|(profile, _)| profile), false)["rules"].as_array().unwrap().clone()
         };
         let any = rules("");
         assert_eq!(rules("traefik-mesh"), any);

@@ -9,7 +9,7 @@ use smi_schemas::names::Version;
 use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::Crd;
 
-use super::cluster::{Cluster, ClusterError, patiently};
+use super::cluster::{Cluster, ClusterError, patiently, within};
 use super::dialect::{self, Dialect, HeaderForm, demands_port, fields};
 use super::preflight::PreflightError;
 use super::rbac::crd_names;
@@ -76,7 +76,12 @@ async fn kinds(cluster: &Cluster) -> Result<BTreeMap<Kind, BTreeSet<ApiVersion>>
         let Some(group) = groups.groups.iter().find(|group| group.name == name) else { continue };
         for served in &group.versions {
             let Some(version) = version(&served.version) else { continue };
-            let list = patiently(|| client.list_api_group_resources(&served.group_version)).await?;
+            let list = match within(client.list_api_group_resources(&served.group_version)).await {
+                // An extension of the API server that does not answer serves nothing.
+                Err(ClusterError::Busy(_) | ClusterError::Absent(_)) if api == Api::Metrics => continue,
+                Ok(list) => list,
+                Err(_) => patiently(|| client.list_api_group_resources(&served.group_version)).await?,
+            };
             for kind in Kind::ALL.into_iter().filter(|kind| kind.api() == api) {
                 if list.resources.iter().any(|resource| resource.kind == kind.as_str()) {
                     kinds.entry(kind).or_default().insert(version);

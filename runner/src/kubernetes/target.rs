@@ -55,7 +55,7 @@ impl KubernetesTarget {
         apis: BTreeMap<Api, ApiVersion>,
         brought: Brought,
     ) -> Result<Self, PreflightError> {
-        permissions(&cluster, &profile).await?;
+        permissions(&cluster, &profile, apis.contains_key(&Api::Metrics)).await?;
         let measured = measure(&cluster, &profile, brought.runner, Readiness::Required).await?;
         let common = Common {
             cluster,

@@ -9,6 +9,7 @@ use smi_schemas::names::{RunId, Slug};
 use smi_schemas::suite::{Port, Protocol, Service, Shape, Workload};
 
 use super::dialect::{HTTP_PORT, Namespaces};
+use super::rbac::RESTRICTED_USER;
 use crate::mesh::{Marks, Profile};
 
 /// The label that carries a run's id.
@@ -76,6 +77,28 @@ impl Manifests<'_> {
             })
         };
         accounts.into_iter().map(object).collect()
+    }
+
+    /// What the restricted user may do: get the edges of pods.
+    pub(super) fn role(&self) -> Value {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": self.restricted(),
+            "rules": [{"apiGroups": ["metrics.smi-spec.io"], "resources": ["pods/edges"], "verbs": ["get"]}],
+        })
+    }
+
+    /// That it is the restricted user who may.
+    pub(super) fn role_binding(&self) -> Value {
+        let group = "rbac.authorization.k8s.io";
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": self.restricted(),
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": RESTRICTED_USER},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": RESTRICTED_USER}],
+        })
     }
 
     /// A Service.
@@ -150,6 +173,14 @@ impl Manifests<'_> {
                     },
                 }],
             },
+        })
+    }
+
+    fn restricted(&self) -> Value {
+        json!({
+            "name": RESTRICTED_USER,
+            "namespace": self.namespaces.main,
+            "labels": {RUN_LABEL: self.run.to_string()},
         })
     }
 

@@ -9,6 +9,7 @@ use super::{
     Action, Assertion, Cell, Class, Expect, Flawed, MAX_LIMIT_MS, MAX_REGEX_BYTES, MAX_ROUNDS, MAX_SAMPLE, Phase,
     Scale, Shape, Shares, Suite, Via,
 };
+use crate::metrics::{Of, Question, Shows};
 use crate::names::Slug;
 use crate::smi::{Api, Kind, Method, Resource};
 
@@ -83,6 +84,12 @@ pub enum Fault {
     AlreadyThere(Kind, String),
     #[error("{0} {1:?} does not exist at this point")]
     NotThere(Kind, String),
+    #[error("the metrics API is asked about requests: the phase needs a cell")]
+    NothingToCount,
+    #[error("of {0:?} the metrics API does not show that")]
+    OtherQuestion(Of),
+    #[error("lo <= hi <= 100")]
+    BadPercent,
     #[error("the weights of TrafficSplit {0:?} add up to zero")]
     ZeroWeight(String),
 }
@@ -166,7 +173,7 @@ fn check_assertion(found: &mut Vec<(Place, Fault)>, suite: &Suite, assertion: &A
         found.push((place.clone(), Fault::WrongClass));
     }
     let asserts = match assertion.class {
-        Class::Behaviour => assertion.phases.iter().any(|phase| !phase.expect.is_empty()),
+        Class::Behaviour => assertion.phases.iter().any(Phase::asserts),
         Class::Presence => assertion.phases.iter().any(|phase| !phase.actions.is_empty()),
     };
     if !asserts {
@@ -242,6 +249,7 @@ fn check_actions(found: &mut Vec<(Place, Fault)>, assertion: &Assertion) {
                 | Action::Discover(_)
                 | Action::RoundTrip(_)
                 | Action::Release
+                | Action::Resources
                 | Action::Refuse(_)
                 | Action::Scale(_)
                 | Action::Restart(_) => {}
@@ -285,6 +293,47 @@ fn check_phase(found: &mut Vec<(Place, Fault)>, assertion: &Assertion, shape: &S
             found.push((place, Fault::DenyWithoutControl));
         }
     }
+    let place = Place { within: within.to_owned(), phase: Some(number + 1), cell: None };
+    if !phase.metrics.is_empty() && phase.controls.is_empty() && phase.expect.is_empty() {
+        found.push((place.clone(), Fault::NothingToCount));
+    }
+    for question in &phase.metrics {
+        found.extend(check_question(shape, question).map(|fault| (place.clone(), fault)));
+    }
+}
+
+/// What can be asked of whom, and of workloads that exist.
+fn check_question(shape: &Shape, question: &Question) -> Option<Fault> {
+    let Question { of, edges, labels, restricted: _, shows } = question;
+    let askable = match shows {
+        Shows::Object | Shows::Names | Shows::Failures(_) | Shows::Fresh => matches!(of, Of::Pod(_)) && !edges,
+        Shows::Includes(_) | Shows::Only(_) => *of == Of::Pods && !edges,
+        Shows::Edges(_) => matches!(of, Of::Pod(_)) && *edges,
+        Shows::Sum => *of == Of::Namespace && !edges,
+        Shows::Backends(_) => matches!(of, Of::Split(_)) && !edges,
+        Shows::Denied => true,
+    };
+    if !askable || (!labels.is_empty() && *of != Of::Pods) {
+        return Some(Fault::OtherQuestion(of.clone()));
+    }
+    if let Shows::Failures(percent) = shows
+        && !(percent.lo <= percent.hi && percent.hi <= 100)
+    {
+        return Some(Fault::BadPercent);
+    }
+    let named: Vec<&Slug> = match shows {
+        Shows::Includes(workloads) | Shows::Only(workloads) => workloads.iter().collect(),
+        Shows::Edges(edges) => edges.from.iter().chain(&edges.to).collect(),
+        _ => Vec::new(),
+    };
+    let asked = if let Of::Pod(workload) = of { Some(workload) } else { None };
+    let mut workloads = named.into_iter().chain(asked);
+    if let Some(unknown) = workloads.find(|name| shape.workload(name).is_none()) {
+        return Some(Fault::UnknownWorkload(unknown.to_string()));
+    }
+    let Shows::Backends(backends) = shows else { return None };
+    let unknown = backends.keys().find(|name| shape.service(name).is_none())?;
+    Some(Fault::UnknownService(unknown.to_string()))
 }
 
 /// A denial needs a call to the same destination that must pass in the same phase, or itself passing later.

@@ -19,6 +19,7 @@ use crate::request::{host_field, method_token};
 /// The bytes of a probe's requests, which differ in their ids only.
 pub(crate) struct Http1 {
     method: &'static str,
+    wanted: u16,
     before_id: String,
     after_id: &'static str,
 }
@@ -40,7 +41,7 @@ impl Http1 {
             Connection::Fresh => "\r\nConnection: close\r\n\r\n",
             Connection::Reuse => "\r\n\r\n",
         };
-        let requests = Self { method, before_id, after_id };
+        let requests = Self { method, wanted: probe.wanted(), before_id, after_id };
         let bytes = requests.with(RequestId::derive(0, 0)).len();
         if bytes > MAX_REQUEST_BYTES { Err(ProbeError::TooLarge(bytes)) } else { Ok(requests) }
     }
@@ -70,7 +71,8 @@ impl Carrier for Http1 {
         if let Ok((_, true)) = body {
             *kept = Some(wire);
         }
-        exchange::author(head.status, head.fields.first(REQUEST_ID_FIELD), head.fields.first(WORKLOAD_FIELD), id)
+        let status = (head.status, self.wanted);
+        exchange::author(status, head.fields.first(REQUEST_ID_FIELD), head.fields.first(WORKLOAD_FIELD), id)
     }
 }
 

@@ -30,6 +30,7 @@ const CONNECTION_FIELDS: [&str; 4] = ["keep-alive", "proxy-connection", "te", "u
 /// The head of a probe's requests, but for the id.
 pub(crate) struct H2c {
     head: Request<()>,
+    wanted: u16,
     reuse: bool,
 }
 
@@ -52,7 +53,7 @@ impl H2c {
             }
             head.headers_mut().append(field, HeaderValue::try_from(value.as_str()).map_err(|_| refused())?);
         }
-        Ok(Self { head, reuse: probe.connection == crate::client::Connection::Reuse })
+        Ok(Self { head, wanted: probe.wanted(), reuse: probe.connection == crate::client::Connection::Reuse })
     }
 
     fn with(&self, id: RequestId) -> Result<Request<()>, Failure> {
@@ -107,7 +108,7 @@ impl Carrier for H2c {
             let _ = timeout_at(deadline, session.close()).await;
         }
         let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-        exchange::author(status, field(REQUEST_ID_FIELD), field(WORKLOAD_FIELD), id)
+        exchange::author((status, self.wanted), field(REQUEST_ID_FIELD), field(WORKLOAD_FIELD), id)
     }
 }
 

@@ -48,6 +48,34 @@ async fn outcome_of_answer(text: &str) -> Unanswered {
 }
 
 #[tokio::test]
+async fn answered_with_the_failure_that_was_asked_for() {
+    for protocol in [Protocol::Http, Protocol::H2c] {
+        let (workload, address) = workload_over(protocol, "server").await;
+        let asking = |status: &str| Probe {
+            headers: [("x-smi-status".to_owned(), status.to_owned())].into(),
+            ..over(protocol, probe_to(address))
+        };
+        for status in ["503", "599", "200", "404", "x"] {
+            let result = sent(&asking(status)).await;
+            assert_eq!(result.tally.answered, [("server".parse().unwrap(), 1)].into(), "{protocol:?} {status}");
+        }
+        let mut raw = TcpStream::connect(address).await.unwrap();
+        let id = RequestId::derive(1, 1);
+        let request = format!("GET / HTTP/1.1\r\nhost: a\r\n{ID}: {id}\r\nx-smi-status: 503\r\n\r\n");
+        raw.write_all(request.as_bytes()).await.unwrap();
+        let answer = head(&mut raw).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("x-smi-workload: server"), "{answer}");
+        assert!(workload.log().contains(&id));
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_somebody_else_is_no_answer() {
+    let failing = "HTTP/1.1 503 No\r\nx-smi-request-id: {id}\r\nx-smi-workload: server\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(outcome_of_answer(failing).await, Unanswered::Http(503));
+}
+
+#[tokio::test]
 async fn answered() {
     for protocol in PROTOCOLS {
         for connection in [Connection::Fresh, Connection::Reuse] {

@@ -1,0 +1,3 @@
+module smi-conformance.local/cluster/metrics-api
+
+go 1.24.0
