@@ -1,6 +1,7 @@
 //! The runner against a real cluster, which `KUBECONFIG` names and `tests/cluster` brings up. `SMI_TESTS_CLUSTER` says
 //! what is on it: `none`, SMI's CRDs and no mesh; `traefik-mesh`; `traefik-mesh-open`, the same with ACL mode off;
-//! `open-service-mesh`; `open-service-mesh-permissive`, the same in permissive mode. Without it these tests are left out.
+//! `open-service-mesh`; `open-service-mesh-permissive`, the same in permissive mode; `metrics`, an extension API server
+//! that serves TrafficMetrics, and neither mesh nor CRDs. Without it these tests are left out.
 
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
@@ -19,7 +20,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use smi_keys::SigningKey;
 use smi_schemas::codes::Code;
+use smi_schemas::names::Glob;
 use smi_schemas::report::Status;
+use smi_schemas::smi::Api;
 use smi_schemas::statement::Enforcing;
 use smi_schemas::suite::{BUILTIN, Class, Suite};
 use smi_verifier::Verified;
@@ -31,8 +34,9 @@ const TRAEFIK_MESH: &str = "traefik-mesh";
 const TRAEFIK_MESH_OPEN: &str = "traefik-mesh-open";
 const OPEN_SERVICE_MESH: &str = "open-service-mesh";
 const OPEN_SERVICE_MESH_PERMISSIVE: &str = "open-service-mesh-permissive";
-const STATES: [&str; 6] =
-    ["", NO_MESH, TRAEFIK_MESH, TRAEFIK_MESH_OPEN, OPEN_SERVICE_MESH, OPEN_SERVICE_MESH_PERMISSIVE];
+const METRICS: &str = "metrics";
+const STATES: [&str; 7] =
+    ["", NO_MESH, TRAEFIK_MESH, TRAEFIK_MESH_OPEN, OPEN_SERVICE_MESH, OPEN_SERVICE_MESH_PERMISSIVE, METRICS];
 
 /// One cluster, one test at a time.
 static CLUSTER: Mutex<()> = Mutex::new(());
@@ -109,7 +113,7 @@ impl Cluster {
         let kinds = self.kubectl(&["api-resources", "--verbs=list", "-o", "name"], "");
         let mut found = BTreeMap::new();
         for kind in kinds.lines() {
-            if kind.starts_with("events") || kind.starts_with("leases") || kind.ends_with("metrics.k8s.io") {
+            if ["events", "leases"].iter().any(|own| kind.starts_with(own)) || kind.contains(".metrics.") {
                 continue;
             }
             let list: Value = serde_json::from_str(&self.kubectl(&["get", kind, "-A", "-o", "json"], "")).unwrap();
@@ -192,6 +196,10 @@ fn without_a_mesh_no_behaviour_passes() {
     let verified = cluster.verified("r.json", "none");
     let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
     for (assertion, result) in suite.assertions.iter().zip(&verified.statement().predicate.assertions) {
+        if assertion.api == Api::Metrics {
+            assert_eq!((result.status, result.reason), (Status::NotSupported, Code::ApiAbsent), "{}", result.id);
+            continue;
+        }
         match assertion.class {
             Class::Presence => assert_eq!(result.status == Status::Pass, assertion.level.is_scored(), "{}", result.id),
             Class::Behaviour => assert!(
@@ -478,7 +486,8 @@ fn is_as_its_notes_say(cluster: &Cluster, mesh: &str, notes: &str) -> Verified {
         let result = results.iter().find(|result| result.id.as_str() == id).unwrap();
         (result.status, result.reason)
     };
-    let expected = noted(notes, judged);
+    let ids: Vec<&str> = results.iter().map(|result| result.id.as_str()).collect();
+    let expected = noted(notes, &ids, judged);
     let seen: BTreeSet<String> = results
         .iter()
         .filter(|result| result.status != Status::Pass)
@@ -490,10 +499,16 @@ fn is_as_its_notes_say(cluster: &Cluster, mesh: &str, notes: &str) -> Verified {
     verified
 }
 
-/// What the rows of the notes say of everything that did not pass.
-fn noted(notes: &str, judged: impl Fn(&str) -> (Status, Code)) -> BTreeSet<String> {
+/// What the rows of the notes say of everything that did not pass. An id may be a pattern of several.
+fn noted(notes: &str, ids: &[&str], judged: impl Fn(&str) -> (Status, Code)) -> BTreeSet<String> {
     let rows = notes.lines().filter(|line| line.starts_with("| `smi."));
     let cells = |row: &str| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
+    let each = |row: Vec<String>| {
+        let (of, rest) = row.split_first().unwrap();
+        let glob: Glob = of.parse().unwrap();
+        let matching = ids.iter().filter(|id| glob.matches(id)).map(|id| [&[(*id).to_owned()], rest].concat());
+        matching.collect::<Vec<_>>()
+    };
     let said = |row: Vec<String>| match &row[..] {
         [id, status, reason] if status == "varies" => {
             (judged(id).0 != Status::Pass).then(|| format!("{id} fail {reason}"))
@@ -501,14 +516,15 @@ fn noted(notes: &str, judged: impl Fn(&str) -> (Status, Code)) -> BTreeSet<Strin
         [id, status, reason] if reason == "varies" => Some(format!("{id} {status} {}", judged(id).1)),
         row => Some(row.join(" ")),
     };
-    rows.map(cells).filter_map(said).collect()
+    rows.map(cells).flat_map(each).filter_map(said).collect()
 }
 
 #[test]
 fn what_varies_passes_or_fails_as_the_notes_say() {
     let notes = "| `smi.a` | varies | not-delivered | by chance |\n| `smi.b` | fail | delivered | always |\n\
-        | `smi.c` | observed | varies | one or another |\n";
-    let of = |status| noted(notes, |_| (status, Code::WrongResponder));
+        | `smi.c*` | observed | varies | one or another |\n";
+    let ids = ["smi.a", "smi.b", "smi.c"];
+    let of = |status| noted(notes, &ids, |_| (status, Code::WrongResponder));
     let said = |rows: &[&str]| rows.iter().map(|row| (*row).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(of(Status::Pass), said(&["smi.b fail delivered", "smi.c observed wrong-responder"]));
     let failed = ["smi.a fail not-delivered", "smi.b fail delivered", "smi.c observed wrong-responder"];
@@ -552,6 +568,38 @@ fn what_must_be_denied_fails(cluster: &Cluster, mesh: &str, enable: &str, anyway
         assert_eq!((result.status, result.reason), (Status::Fail, Code::Delivered), "{name}");
     }
     assert_eq!(cluster.left(), "");
+}
+
+#[test]
+fn an_extension_api_server_that_counts_is_as_the_text_says() {
+    let Some(cluster) = cluster(METRICS, "an_extension_api_server_that_counts_is_as_the_text_says") else { return };
+    let before = cluster.others();
+    fs::write(cluster.path("profile.yaml"), include_str!("../../tests/cluster/metrics-api/profile.yaml")).unwrap();
+    let run = ["run", "--target", "kubernetes", "--profile", "profile.yaml", "--key", "key.pem", "--out", "r.json"];
+    let output = cluster.run(&run);
+    assert_eq!(output.status.code(), Some(0), "nothing else is served, so nothing else is asked for");
+    let verified = cluster.verified("r.json", "metrics-api");
+    let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
+    for (assertion, result) in suite.assertions.iter().zip(&verified.statement().predicate.assertions) {
+        let uses = assertion.versions.keys().all(|api| *api == Api::Metrics);
+        let expected = match (uses && assertion.api == Api::Metrics, assertion.level.is_scored()) {
+            (true, true) => (Status::Pass, Code::Met),
+            (true, false) => (Status::Observed, Code::Met),
+            (false, _) => (Status::NotSupported, Code::ApiAbsent),
+        };
+        assert_eq!((result.status, result.reason), expected, "{}", result.id);
+    }
+    assert_eq!(cluster.left(), "");
+    cluster.is_as_before(&before);
+}
+
+#[test]
+fn asking_for_metrics_is_permitted_by_name() {
+    let Some(cluster) = cluster(METRICS, "asking_for_metrics_is_permitted_by_name") else { return };
+    fs::write(cluster.path("profile.yaml"), include_str!("../../tests/cluster/metrics-api/profile.yaml")).unwrap();
+    let profile = ["--profile", "profile.yaml"];
+    let run = ["run", "--target", "kubernetes", "--run", "smi.metrics.rbac", "--run", "smi.metrics.discovery"];
+    with_least_permissions(&cluster, &[&run[..], &profile].concat(), &["rbac", "--metrics"], 1);
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn object(document: &Value, namespaces: &Namespaces) -> Option<Object> {
 /// A word of the API, cut to what a reader has to see.
 fn word(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default();
-    text.chars().filter(|letter| letter.is_ascii_graphic()).take(MAX_WORD).collect()
+    text.chars().filter(char::is_ascii_graphic).take(MAX_WORD).collect()
 }
 
 /// Whole requests of billionths.
