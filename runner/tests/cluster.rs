@@ -1,7 +1,8 @@
 //! The runner against a real cluster, which `KUBECONFIG` names and `tests/cluster` brings up. `SMI_TESTS_CLUSTER` says
 //! what is on it: `none`, SMI's CRDs and no mesh; `traefik-mesh`; `traefik-mesh-open`, the same with ACL mode off;
-//! `open-service-mesh`; `open-service-mesh-permissive`, the same in permissive mode; `metrics`, an extension API server
-//! that serves TrafficMetrics, and neither mesh nor CRDs. Without it these tests are left out.
+//! `traefik-mesh-wrong-weights`, the same with a proxy that was made to divide HTTP requests evenly; `open-service-mesh`;
+//! `open-service-mesh-permissive`, the same in permissive mode; `metrics`, an extension API server that serves
+//! TrafficMetrics, and neither mesh nor CRDs. Without it these tests are left out.
 
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
@@ -32,11 +33,20 @@ use tempfile::TempDir;
 const NO_MESH: &str = "none";
 const TRAEFIK_MESH: &str = "traefik-mesh";
 const TRAEFIK_MESH_OPEN: &str = "traefik-mesh-open";
+const TRAEFIK_MESH_WRONG_WEIGHTS: &str = "traefik-mesh-wrong-weights";
 const OPEN_SERVICE_MESH: &str = "open-service-mesh";
 const OPEN_SERVICE_MESH_PERMISSIVE: &str = "open-service-mesh-permissive";
 const METRICS: &str = "metrics";
-const STATES: [&str; 7] =
-    ["", NO_MESH, TRAEFIK_MESH, TRAEFIK_MESH_OPEN, OPEN_SERVICE_MESH, OPEN_SERVICE_MESH_PERMISSIVE, METRICS];
+const STATES: [&str; 8] = [
+    "",
+    NO_MESH,
+    TRAEFIK_MESH,
+    TRAEFIK_MESH_OPEN,
+    TRAEFIK_MESH_WRONG_WEIGHTS,
+    OPEN_SERVICE_MESH,
+    OPEN_SERVICE_MESH_PERMISSIVE,
+    METRICS,
+];
 
 /// One cluster, one test at a time.
 static CLUSTER: Mutex<()> = Mutex::new(());
@@ -600,6 +610,42 @@ fn asking_for_metrics_is_permitted_by_name() {
     let profile = ["--profile", "profile.yaml"];
     let run = ["run", "--target", "kubernetes", "--run", "smi.metrics.rbac", "--run", "smi.metrics.discovery"];
     with_least_permissions(&cluster, &[&run[..], &profile].concat(), &["rbac", "--metrics"], 1);
+}
+
+#[test]
+fn a_proxy_whose_weights_are_wrong_is_found_out() {
+    let Some(cluster) = cluster(TRAEFIK_MESH_WRONG_WEIGHTS, "a_proxy_whose_weights_are_wrong_is_found_out") else {
+        return;
+    };
+    // A backend of weight 0 still gets nothing, and TCP connections are divided by another part of the proxy.
+    let expected = [
+        ("all-first", Status::Pass, Code::Met),
+        ("weights-90-10", Status::Fail, Code::ShareOutside),
+        ("weights-relative", Status::Fail, Code::ShareOutside),
+        ("tcp", Status::Pass, Code::Met),
+    ];
+    let chosen = expected.map(|(name, ..)| format!("smi.split.{name}"));
+    let mut run =
+        vec!["run", "--target", "kubernetes", "--mesh", "traefik-mesh", "--key", "key.pem", "--out", "r.json"];
+    run.extend(chosen.iter().flat_map(|id| ["--run", id]));
+    let output = cluster.run(&run);
+    assert_eq!(output.status.code(), Some(3));
+    let verified = cluster.verified("r.json", "traefik-mesh");
+    let results = verified.statement().predicate.assertions.iter();
+    let results: Vec<_> = results.filter(|result| chosen.iter().any(|id| result.id.as_str() == id)).collect();
+    let seen: Vec<_> = results.iter().map(|result| (result.id.tail(), result.status, result.reason)).collect();
+    assert_eq!(seen, expected);
+    // It failed for what is wrong with this proxy: both batches were divided evenly.
+    let observed = results[1].observations.as_ref().unwrap();
+    let batches = &observed.phases.last().unwrap().window.as_ref().unwrap().samples[0];
+    assert_eq!(batches.len(), 2);
+    for batch in batches {
+        let shares: Vec<_> = batch.answered.values().map(|answers| answers * 100 / batch.sent).collect();
+        assert!(shares.len() == 2 && shares.iter().all(|share| (48..=52).contains(share)), "{batch:?}");
+    }
+    let subjects = &verified.statement().subject;
+    assert!(subjects.iter().any(|subject| subject.name.ends_with("/traefik-wrong-weights")), "{subjects:?}");
+    assert_eq!(cluster.left(), "");
 }
 
 #[test]
