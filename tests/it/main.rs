@@ -13,6 +13,7 @@ mod mutants;
 mod powercut;
 mod publisher;
 mod readme;
+mod release;
 mod shares;
 mod suite;
 mod vectors;
