@@ -532,7 +532,7 @@ impl Suite {
 
     /// Whether it may still change.
     pub fn is_draft(&self) -> bool {
-        self.version.as_str().ends_with("-draft")
+        is_draft(&self.version)
     }
 
     /// The shape of that name.
@@ -737,6 +737,11 @@ impl Level {
     pub fn is_scored(self) -> bool {
         self != Self::Informative
     }
+}
+
+/// Whether a version is that of a draft.
+pub(crate) fn is_draft(version: &Version) -> bool {
+    version.as_str().ends_with("-draft")
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
