@@ -1,11 +1,13 @@
 #![doc = include_str!("../meshes/README.md")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
 use smi_schemas::Digest;
-use smi_schemas::names::Slug;
+use smi_schemas::names::{Slug, Version};
+use smi_schemas::smi::Api;
+use smi_schemas::statement::{Enforcing, Mesh};
 use smi_schemas::suite::Protocol;
 
 /// Bytes of a profile. The longest of ours has a thousand.
@@ -53,6 +55,9 @@ pub struct Profile {
     /// How it is read back whether the mesh denies.
     #[serde(default)]
     pub enforcing: Option<Enforcement>,
+    /// APIs that its vendor claims not to support.
+    #[serde(default)]
+    pub unsupported: BTreeSet<Api>,
 }
 
 /// Pods of a mesh.
@@ -238,6 +243,17 @@ impl Profile {
         self.address.replace("{service}", service).replace("{namespace}", namespace)
     }
 
+    /// The mesh as a statement has it: what the profile says of it, and what was measured.
+    pub fn measured(&self, digest: Digest, version: Option<Version>, enforcing: Enforcing) -> Mesh {
+        Mesh {
+            slug: self.slug.clone(),
+            version,
+            profile: digest,
+            enforcing,
+            claimed_unsupported: self.unsupported.clone(),
+        }
+    }
+
     fn check(&self) -> Result<(), ProfileError> {
         let rest = self.address.replacen("{service}", "", 1).replacen("{namespace}", "", 1);
         let named = self.address.len() == rest.len() + "{service}{namespace}".len();
@@ -290,6 +306,21 @@ mod tests {
         let (profile, digest) = Profile::read(example.as_bytes()).unwrap();
         assert_eq!(profile.address("web", "shop"), "web.shop.svc");
         assert_eq!(digest, Digest::of(example.as_bytes()));
+    }
+
+    #[test]
+    fn what_a_vendor_claims_is_signed_with_what_was_measured() {
+        let sound = "slug: none\nname: A\naddress: '{service}.{namespace}.svc'\n";
+        let read = |more: &str| Profile::read(format!("{sound}{more}").as_bytes());
+        let claimed = |more| {
+            let (profile, digest) = read(more).unwrap();
+            profile.measured(digest, None, Enforcing::Off).claimed_unsupported
+        };
+        assert_eq!(claimed(""), BTreeSet::new());
+        assert_eq!(claimed("unsupported: [split, access]\n"), BTreeSet::from([Api::Access, Api::Split]));
+        assert!(read("unsupported: [traffic]\n").unwrap_err().to_string().contains("traffic"));
+        let linkerd = Profile::builtin("linkerd").unwrap().0;
+        assert_eq!(linkerd.unsupported, BTreeSet::from([Api::Access, Api::Specs]));
     }
 
     #[test]

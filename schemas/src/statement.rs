@@ -183,6 +183,9 @@ pub struct Mesh {
     pub profile: Digest,
     /// Whether it denies what SMI does not allow, as read back from it.
     pub enforcing: Enforcing,
+    /// APIs that its vendor claims not to support, by the profile. No status follows from that.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claimed_unsupported: BTreeSet<Api>,
 }
 
 /// A mesh's mode.
@@ -266,7 +269,9 @@ pub enum StatementError {
     #[error("finishedAt lies before startedAt")]
     Times,
     /// A sandbox result that is about something else than the runner that carries the sandbox.
-    #[error("a sandbox result is about mesh `sandbox` and the runner, whose digest stands for agent and profile")]
+    #[error(
+        "a sandbox result is about mesh `sandbox`, which claims nothing, and the runner, whose digest stands for agent and profile"
+    )]
     Sandbox,
     /// A release of a draft, or of a file by another name than its version gives it.
     #[error("a release is about one file, vVERSION.json, by its digest, and VERSION is no draft")]
@@ -335,6 +340,7 @@ impl Statement {
             && subject.digest.sha256 == runner.digest.hex()
             && agent.digest == runner.digest
             && mesh.profile == runner.digest
+            && mesh.claimed_unsupported.is_empty()
             && crds.is_empty()
     }
 }

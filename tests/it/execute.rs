@@ -1,6 +1,7 @@
 //! Execution against a target that is nothing but functions, on a clock that does not wait: what comes of meshes,
 //! clusters and harnesses that behave badly in time.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -95,6 +96,7 @@ fn fake(mesh: Mesh, act: fn(&Action) -> ActionResult) -> Fake {
             version: None,
             profile: digest,
             enforcing: Enforcing::On,
+            claimed_unsupported: BTreeSet::new(),
         },
         enable: None,
         crds: Vec::new(),

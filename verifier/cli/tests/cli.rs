@@ -90,6 +90,22 @@ fn json_says_what_text_says() {
 }
 
 #[test]
+fn what_is_claimed_unsupported_and_served_is_said() {
+    let output = verify(vectors("claimed.json"), &["--require", "split=full"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "a claim changes nothing: {text}");
+    for api in ["specs", "split"] {
+        let line = text.lines().find(|line| line.starts_with(api)).unwrap();
+        assert!(line.ends_with("  claimed unsupported, served in v1alpha4"), "{text}");
+    }
+    assert_eq!(text.matches("claimed unsupported").count(), 2, "{text}");
+    let output = verify(vectors("claimed.json"), &["-o", "json"]);
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdict["result"]["apis"][2]["claimedUnsupported"], true);
+    assert!(verdict["result"]["apis"][0].get("claimedUnsupported").is_none());
+}
+
+#[test]
 fn a_reader_that_goes_away_changes_no_verdict() {
     for (name, exit) in [("sound.json", 0), ("bundles/status-does-not-follow.json", 8)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
