@@ -96,7 +96,7 @@ pub fn signed(edit: impl FnOnce(&mut Statement)) -> Vec<u8> {
 
 /// The sound bundle of a mesh whose vendor claims not to support what it serves.
 pub fn claimed() -> Vec<u8> {
-    signed(|statement| claim(statement))
+    signed(claim)
 }
 
 /// Has the vendor claim not to support two APIs, which are served.
