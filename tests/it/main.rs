@@ -15,6 +15,7 @@ mod powercut;
 mod publisher;
 mod readme;
 mod release;
+mod sampling;
 mod shares;
 mod suite;
 mod vectors;
