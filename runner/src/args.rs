@@ -48,8 +48,7 @@ Examples:
   smi-runner run
   smi-runner run --key vendor.pem --out result.json --purpose official
   smi-runner run --target kubernetes --mesh traefik-mesh --key vendor.pem --purpose official
-  smi-runner run --run 'smi.split.*' --junit junit.xml
-  smi-runner run --suite 1.0.0-draft")]
+  smi-runner run --run 'smi.split.*' --junit junit.xml")]
 pub(crate) struct Run {
     /// Where the suite runs
     #[arg(long, value_enum, default_value_t = TargetKind::Sandbox)]
