@@ -23,6 +23,12 @@ pub(crate) enum Command {
     /// Print the key id and the public key of key files, private or public
     #[command(after_help = "Example: smi-keys show vendor.pub")]
     Show(ShowArgs),
+    /// Sign a statement other than a result
+    #[command(
+        subcommand,
+        after_help = "Example: smi-keys statement suite v1.0.0.json --key suite.pem --out v1.0.0.sigstore.json"
+    )]
+    Statement(StatementCommand),
     /// Keep the keyring
     #[command(subcommand, after_help = "Example: smi-keys keyring init --keyring keyring.json")]
     Keyring(KeyringCommand),
@@ -57,6 +63,27 @@ pub(crate) struct PassphraseArgs {
     /// A file with the private key's passphrase; without it, SMI_KEY_PASSPHRASE is used, or the terminal asked
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StatementCommand {
+    /// Sign that a suite is released: this file under its version, for ever
+    #[command(after_help = "Example: smi-keys statement suite v1.0.0.json --key suite.pem --out v1.0.0.sigstore.json")]
+    Suite(StatementSuiteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatementSuiteArgs {
+    /// The suite's file, which is no draft
+    pub(crate) file: PathBuf,
+    /// The private key; a keyring must have its public half with the role suite
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// The bundle to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
@@ -13,11 +14,16 @@ use smi_keys::keyring::{ChangeError, Entry, Keyring, MAX_KEYRING_BYTES, Publish,
 use smi_keys::passphrase::Source;
 use smi_keys::pem::KeyPem;
 use smi_keys::{KeyId, PublicKey, SigningKey};
-use smi_schemas::Digest;
 use smi_schemas::names::Slug;
+use smi_schemas::release::Release;
 use smi_schemas::shown::shown;
+use smi_schemas::statement::Versioned;
+use smi_schemas::suite::{MAX_SUITE_BYTES, Suite};
+use smi_schemas::{Digest, Timestamp};
 
-use crate::cli::{AddArgs, Cli, Format, GenerateArgs, KeyringArgs, KeyringShowArgs, RevokeArgs, ShowArgs};
+use crate::cli::{
+    AddArgs, Cli, Format, GenerateArgs, KeyringArgs, KeyringShowArgs, RevokeArgs, ShowArgs, StatementSuiteArgs,
+};
 use crate::outcome::{Error, Outcome};
 
 pub(crate) fn generate(args: &GenerateArgs, source: &Source) -> Result<Outcome, Error> {
@@ -44,6 +50,26 @@ pub(crate) fn show(args: &ShowArgs, source: &Source) -> Result<Outcome, Error> {
         Format::Text => keys.iter().map(ShownKey::to_text).collect::<Vec<_>>().join("\n"),
     };
     Ok(Outcome { data, notes: Vec::new() })
+}
+
+pub(crate) fn statement_suite(args: &StatementSuiteArgs, source: &Source) -> Result<Outcome, Error> {
+    let path = &args.file;
+    let bytes = files::read(path, MAX_SUITE_BYTES)?.bytes;
+    let (suite, digest) = Suite::read(&bytes).map_err(|cause| Error::Suite { path: path.clone(), cause })?;
+    let released = Versioned { version: suite.version, digest };
+    let release = Release::new(released, now()?).map_err(|_| Error::SuiteDraft(path.clone()))?;
+    let key = KeyFile::read(&args.key)?.into_private(source)?;
+    let bundle = key.sign_statement(&release.to_bytes());
+    files::create(&args.out, &bundle.to_bytes(), Access::Default)?;
+    let Versioned { version, digest } = release.suite();
+    let by = format!("released at {} by key {}", release.released_at(), key.public().key_id());
+    Ok(Outcome {
+        data: format!("{}\n", bundle.payload_digest()),
+        notes: vec![
+            format!("wrote {}: suite {version}, {digest}, {by}", args.out.display()),
+            format!("next: smi-verifier suite {} --keyring keyring.json --release {}", quoted(path), quoted(&args.out)),
+        ],
+    })
 }
 
 pub(crate) fn keyring_init(args: &KeyringArgs) -> Result<Outcome, Error> {
@@ -117,13 +143,21 @@ fn written(path: &Path, keyring: &Keyring, bytes: &[u8], done: &str) -> Outcome 
     }
 }
 
-/// The next useful command, which is always one of the keyring's.
+/// The next useful command, which is one of the keyring's.
 fn next(words: &[&str], path: &Path) -> String {
+    format!("next: smi-keys keyring {} {}", words.join(" "), quoted(path))
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
-    let quoted =
-        if path.chars().all(is_plain) { path.into_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) };
-    format!("next: smi-keys keyring {} {quoted}", words.join(" "))
+    if path.chars().all(is_plain) { path.into_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+fn now() -> Result<Timestamp, Error> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Error::Clock)?;
+    i64::try_from(since.as_secs()).ok().and_then(Timestamp::from_unix_seconds).ok_or(Error::Clock)
 }
 
 /// Where the public half goes: `vendor.pem` has `vendor.pub` beside it, and any other name gets `.pub` added.

@@ -15,7 +15,7 @@
 //! |------------|------------------------------------------------|
 //! | `vendor`   | `https://smi-spec.io/conformance/result/v1`    |
 //! | `root`     | none: its keys together sign keyrings          |
-//! | `suite`    | none: it signs releases of the suite           |
+//! | `suite`    | `https://smi-spec.io/conformance/suite/v1`     |
 //! | `reviewer` | none: it signs reviews                         |
 //! | `log`      | none: it signs checkpoints                     |
 //! | `witness`  | none: it cosigns checkpoints                   |
@@ -64,7 +64,7 @@ use serde::{Deserialize, Serialize};
 use smi_schemas::codes::Code;
 use smi_schemas::json::{self, JsonError};
 use smi_schemas::names::Slug;
-use smi_schemas::{Digest, documents, statement};
+use smi_schemas::{Digest, documents, release, statement};
 
 use self::file::{File, FileEntry, Head};
 use crate::{KeyId, PublicKey, PublicKeyError};
@@ -140,7 +140,7 @@ pub struct Revoked {
 }
 
 /// Which predicate types each role may sign. What is not listed may not.
-const MAY_SIGN: &[(Role, &str)] = &[(Role::Vendor, statement::RESULT_TYPE)];
+const MAY_SIGN: &[(Role, &str)] = &[(Role::Vendor, statement::RESULT_TYPE), (Role::Suite, release::SUITE_TYPE)];
 
 impl Role {
     /// Every role.

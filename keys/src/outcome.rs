@@ -11,6 +11,7 @@ use smi_keys::keyring::{ChangeError, KeyringError};
 use smi_keys::passphrase::PassphraseError;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::shown::shown;
+use smi_schemas::suite::SuiteError;
 
 /// What a command that succeeds has to say.
 pub(crate) struct Outcome {
@@ -40,15 +41,21 @@ pub(crate) enum Error {
     Keyring { path: PathBuf, cause: KeyringError },
     #[error("{}: {cause}", path.display())]
     Change { path: PathBuf, cause: ChangeError },
+    #[error("{}: {cause}", path.display())]
+    Suite { path: PathBuf, cause: SuiteError },
+    #[error("{}", .0.display())]
+    SuiteDraft(PathBuf),
+    #[error("the clock of this machine is out of any range")]
+    Clock,
     #[error("standard output: {0}")]
     Output(io::Error),
 }
 
 impl Error {
-    /// The code for this error. Wrong arguments have none: clap says what is wrong with them.
+    /// The code for this error. Wrong arguments have none, for clap says what is wrong with them, nor has a clock.
     fn code(&self) -> Option<Code> {
         match self {
-            Self::Arguments(_) => None,
+            Self::Arguments(_) | Self::Clock => None,
             Self::NoRandomness(_) => Some(Code::NoRandomness),
             Self::Passphrase(error) => Some(error.code()),
             Self::ReadKey(error) => Some(error.code()),
@@ -56,6 +63,8 @@ impl Error {
             Self::File(error) => Some(error.code()),
             Self::Keyring { cause, .. } => Some(cause.code()),
             Self::Change { cause, .. } => Some(cause.code()),
+            Self::Suite { .. } => Some(Code::SuiteInvalid),
+            Self::SuiteDraft(_) => Some(Code::SuiteDraft),
             Self::Output(_) => Some(Code::FileUnwritable),
         }
     }

@@ -6,6 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use smi_schemas::Digest;
+use smi_schemas::bundle::Bundle;
+use smi_schemas::release::Release;
+use smi_schemas::statement::Versioned;
+use smi_schemas::suite::{DRAFT, NEWEST};
 use tempfile::TempDir;
 
 /// A folder to run the binary in.
@@ -333,6 +338,30 @@ fn names_from_others_do_not_reach_the_terminal_raw() {
 }
 
 #[test]
+fn a_released_suite_is_signed_and_a_draft_is_not() {
+    let bench = Bench::new();
+    let key_id = bench.done("generate --out suite.pem --no-encrypt");
+    fs::write(bench.path("released.json"), NEWEST.bytes).unwrap();
+    let payload = bench.done("statement suite released.json --key suite.pem --out released.sigstore.json");
+    let bundle = Bundle::read(bench.read("released.sigstore.json").as_bytes()).unwrap();
+    assert_eq!(payload, format!("{}\n", bundle.payload_digest()));
+    assert_eq!(bundle.signature.keyid, key_id.trim_end());
+    let release = Release::read(&bundle.payload).unwrap();
+    let Versioned { version, digest } = release.suite();
+    assert_eq!((version.as_str(), *digest), (NEWEST.version, Digest::of(NEWEST.bytes)));
+
+    let sign = |file: &str, key: &str| format!("statement suite {file} --key {key} --out x.json");
+    bench.refused("statement suite released.json --key suite.pem --out released.sigstore.json", 2, "file-exists");
+    fs::write(bench.path("draft.json"), DRAFT.bytes).unwrap();
+    bench.refused(&sign("draft.json", "suite.pem"), 2, "suite-draft");
+    bench.write("torn.json", "{");
+    bench.refused(&sign("torn.json", "suite.pem"), 2, "suite-invalid");
+    bench.refused(&sign("absent.json", "suite.pem"), 2, "file-unreadable");
+    bench.refused(&sign("released.json", "suite.pub"), 6, "key-file-format");
+    assert!(!bench.path("x.json").exists());
+}
+
+#[test]
 fn the_next_command_can_be_pasted() {
     let bench = Bench::new();
     let run = Run::of(bench.command("generate --no-encrypt --out").arg("the vendor's.pem"));
@@ -357,8 +386,19 @@ fn output_that_nobody_can_take_is_no_panic() {
 #[test]
 fn every_help_has_an_example() {
     let bench = Bench::new();
-    for command in ["", "generate", "show", "keyring", "keyring init", "keyring add", "keyring revoke", "keyring show"]
-    {
+    let commands = [
+        "",
+        "generate",
+        "show",
+        "statement",
+        "statement suite",
+        "keyring",
+        "keyring init",
+        "keyring add",
+        "keyring revoke",
+        "keyring show",
+    ];
+    for command in commands {
         let help = bench.done(&format!("{command} --help"));
         assert!(help.contains(format!("Example: smi-keys {command}").trim_end()), "{help}");
     }

@@ -38,7 +38,7 @@ pub(crate) enum CommandError {
     Log(#[from] StartError),
     #[error("{address}: {cause}")]
     Listen { address: SocketAddr, cause: io::Error },
-    #[error("the suite of this release: {0}")]
+    #[error("a suite of this release: {0}")]
     Builtin(#[from] SuiteError),
     #[error("{0}")]
     Io(#[from] io::Error),

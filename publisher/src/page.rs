@@ -2,7 +2,7 @@
 
 use askama::Template;
 use smi_schemas::feed::{Capability, Compliance};
-use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::smi::Api;
 use smi_verifier::view::{Cell, Document, Row};
 
 /// The page. What it shows is the document's, and everything is escaped.
@@ -27,10 +27,6 @@ impl<'a> Matrix<'a> {
     /// The row's cells of one API.
     fn cells<'r>(&self, row: &'r Row, api: &Api) -> Vec<&'r Cell> {
         row.cells.iter().filter(|cell| cell.summary.api == *api).collect()
-    }
-
-    fn version(&self, cell: &Cell) -> &'static str {
-        cell.summary.version.map_or("not served", ApiVersion::as_str)
     }
 
     /// A sign beside the word, for who cannot tell the colours apart. Unknown has one of its own.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Url;
 use smi_runner::mesh::Profile;
@@ -10,7 +11,7 @@ use smi_schemas::codes::Exit;
 use smi_schemas::names::{Glob, RunId, Slug};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::Purpose;
-use smi_schemas::suite::MAX_LIMIT_MS;
+use smi_schemas::suite::{Carried, MAX_LIMIT_MS, NEWEST, carried};
 
 #[derive(Parser)]
 #[command(name = "smi-runner", version, about = "Runs the SMI conformance suite and signs what it observes", after_help = exits())]
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the suite
-    Run(Run),
+    Run(Box<Run>),
     /// List the assertions of the suite
     List(List),
     /// Print what a run would apply and probe, touching nothing
@@ -108,6 +109,8 @@ pub(crate) struct ClusterOptions {
 /// What is chosen of the suite.
 #[derive(Args)]
 pub(crate) struct Choice {
+    #[command(flatten)]
+    pub(crate) suite: SuiteOption,
     /// Only assertions whose id matches; * stands for any text
     #[arg(long, value_name = "GLOB")]
     pub(crate) run: Vec<Glob>,
@@ -119,8 +122,18 @@ pub(crate) struct Choice {
     pub(crate) api_version: Vec<(Api, ApiVersion)>,
 }
 
+/// Which suite.
+#[derive(Args)]
+pub(crate) struct SuiteOption {
+    /// The suite; a draft may still change, and its results are not published
+    #[arg(long = "suite", value_name = "VERSION", value_parser = suite(), default_value = NEWEST.version)]
+    pub(crate) chosen: Carried,
+}
+
 #[derive(Args)]
 pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) suite: SuiteOption,
     /// What to print
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -186,6 +199,8 @@ pub(crate) struct Image {
 
 #[derive(Args)]
 pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) suite: SuiteOption,
     /// The assertion's id, or the code; without it all codes are listed
     #[arg(value_name = "ID|CODE")]
     pub(crate) what: Option<String>,
@@ -228,6 +243,12 @@ impl Choice {
     pub(crate) fn versions(&self) -> BTreeMap<Api, ApiVersion> {
         self.api_version.iter().copied().collect()
     }
+}
+
+fn suite() -> impl TypedValueParser<Value = Carried> {
+    let versions = carried().map(|suite| suite.version);
+    PossibleValuesParser::new(versions)
+        .try_map(|text| carried().find(|suite| suite.version == text).ok_or("no such suite"))
 }
 
 fn purpose(text: &str) -> Result<Purpose, String> {

@@ -1,11 +1,13 @@
 #![doc = include_str!("../meshes/README.md")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
 use smi_schemas::Digest;
-use smi_schemas::names::Slug;
+use smi_schemas::names::{Slug, Version};
+use smi_schemas::smi::Api;
+use smi_schemas::statement::{Enforcing, Mesh};
 use smi_schemas::suite::Protocol;
 
 /// Bytes of a profile. The longest of ours has a thousand.
@@ -17,7 +19,7 @@ const NO_MESH: &str = "none";
 const SANDBOX: &str = "sandbox";
 
 /// The profiles that this build carries.
-const BUILTIN: [&[u8]; 8] = [
+const DRAFT: [&[u8]; 8] = [
     include_bytes!("../meshes/none.yaml"),
     include_bytes!("../meshes/traefik-mesh.yaml"),
     include_bytes!("../meshes/open-service-mesh.yaml"),
@@ -53,6 +55,9 @@ pub struct Profile {
     /// How it is read back whether the mesh denies.
     #[serde(default)]
     pub enforcing: Option<Enforcement>,
+    /// APIs that its vendor claims not to support.
+    #[serde(default)]
+    pub unsupported: BTreeSet<Api>,
 }
 
 /// Pods of a mesh.
@@ -224,7 +229,7 @@ impl Profile {
 
     /// Every profile that this build carries.
     pub fn all() -> Vec<(Self, Digest)> {
-        BUILTIN.iter().filter_map(|bytes| Self::read(bytes).ok()).collect()
+        DRAFT.iter().filter_map(|bytes| Self::read(bytes).ok()).collect()
     }
 
     /// The meshes whose profiles this build carries.
@@ -236,6 +241,17 @@ impl Profile {
     /// What a workload in the mesh calls to reach a Service.
     pub fn address(&self, service: &str, namespace: &str) -> String {
         self.address.replace("{service}", service).replace("{namespace}", namespace)
+    }
+
+    /// The mesh as a statement has it: what the profile says of it, and what was measured.
+    pub fn measured(&self, digest: Digest, version: Option<Version>, enforcing: Enforcing) -> Mesh {
+        Mesh {
+            slug: self.slug.clone(),
+            version,
+            profile: digest,
+            enforcing,
+            claimed_unsupported: self.unsupported.clone(),
+        }
     }
 
     fn check(&self) -> Result<(), ProfileError> {
@@ -271,7 +287,7 @@ mod tests {
         let slugs: Vec<String> = Profile::all().iter().map(|(profile, _)| profile.slug.to_string()).collect();
         let known = "none traefik-mesh open-service-mesh fsm linkerd nginx-service-mesh consul istio";
         assert_eq!(slugs.join(" "), known);
-        assert_eq!(slugs.len(), BUILTIN.len());
+        assert_eq!(slugs.len(), DRAFT.len());
     }
 
     #[test]
@@ -290,6 +306,21 @@ mod tests {
         let (profile, digest) = Profile::read(example.as_bytes()).unwrap();
         assert_eq!(profile.address("web", "shop"), "web.shop.svc");
         assert_eq!(digest, Digest::of(example.as_bytes()));
+    }
+
+    #[test]
+    fn what_a_vendor_claims_is_signed_with_what_was_measured() {
+        let sound = "slug: none\nname: A\naddress: '{service}.{namespace}.svc'\n";
+        let read = |more: &str| Profile::read(format!("{sound}{more}").as_bytes());
+        let claimed = |more| {
+            let (profile, digest) = read(more).unwrap();
+            profile.measured(digest, None, Enforcing::Off).claimed_unsupported
+        };
+        assert_eq!(claimed(""), BTreeSet::new());
+        assert_eq!(claimed("unsupported: [split, access]\n"), BTreeSet::from([Api::Access, Api::Split]));
+        assert!(read("unsupported: [traffic]\n").unwrap_err().to_string().contains("traffic"));
+        let linkerd = Profile::builtin("linkerd").unwrap().0;
+        assert_eq!(linkerd.unsupported, BTreeSet::from([Api::Access, Api::Specs]));
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub fn facts(out: &mut (impl Write + ?Sized), plan: &Plan, facts: &Facts, begun:
         Enforcing::Off => "not enforcing",
         Enforcing::Unknown => "enforcing or not is unknown",
     };
-    let apis: Vec<String> = plan.apis.iter().map(|(api, version)| format!("{api} {version}")).collect();
+    let claimed = |api| if facts.mesh.claimed_unsupported.contains(api) { " (claimed unsupported)" } else { "" };
+    let apis: Vec<String> = plan.apis.iter().map(|(api, version)| format!("{api} {version}{}", claimed(api))).collect();
     writeln!(out, "target    {}", facts.target)?;
     writeln!(out, "mesh      {} {version}, {enforcing}", facts.mesh.slug)?;
     for image in &facts.subject {

@@ -44,7 +44,13 @@ impl SandboxTarget {
             agent: runner,
             target: TargetKind::Sandbox {},
             // The reference mesh has no profile: it is what the runner's own bytes make it.
-            mesh: Mesh { slug: own_slug(), version: Some(version), profile: runner, enforcing: Enforcing::On },
+            mesh: Mesh {
+                slug: own_slug(),
+                version: Some(version),
+                profile: runner,
+                enforcing: Enforcing::On,
+                claimed_unsupported: BTreeSet::new(),
+            },
             crds: Vec::new(),
             enable: None,
         };

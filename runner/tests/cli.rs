@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use smi_keys::SigningKey;
 use smi_schemas::codes::Code;
 use smi_schemas::report::Status;
-use smi_schemas::suite::{BUILTIN, Suite};
+use smi_schemas::suite::{DRAFT, NEWEST, Suite};
 use smi_verifier::Verified;
 use tempfile::TempDir;
 
@@ -154,7 +154,7 @@ fn a_reader_that_goes_away_stops_nothing() {
 }
 
 fn suite() -> Suite {
-    Suite::read(BUILTIN[0]).unwrap().0
+    Suite::read(NEWEST.bytes).unwrap().0
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn lists_explanations_and_crds_are_printed() {
     }
     let list = stdout(&bench.run(&["list"]));
     assert!(list.contains("smi.access.default-deny") && list.lines().count() == suite().assertions.len() + 2, "{list}");
-    assert_eq!(bench.run(&["list", "-o", "json"]).stdout, smi_schemas::suite::BUILTIN[0]);
+    assert_eq!(bench.run(&["list", "-o", "json"]).stdout, NEWEST.bytes);
     for code in Code::ALL {
         let text = stdout(&bench.run(&["explain", code.as_str()]));
         assert!(text.contains(code.sentence()) && text.contains(code.remedy()), "{code}: {text}");
@@ -262,5 +262,31 @@ fn lists_explanations_and_crds_are_printed() {
     assert_eq!(stdout(&bench.run(&["explain"])).lines().count(), Code::ALL.len());
     for release in ["before-v0.4.0", "v0.4.0", "v0.5.0", "v0.6.0"] {
         assert!(stdout(&bench.run(&["crds", release])).contains("kind: CustomResourceDefinition"));
+    }
+}
+
+#[test]
+fn the_newest_released_suite_is_meant_unless_another_is_named() {
+    let bench = Bench::new();
+    let one = ["--run", "smi.api.release"];
+    for (asked, version) in [(&[][..], NEWEST.version), (&["--suite", DRAFT.version], DRAFT.version)] {
+        let with = |command: &[&'static str]| stdout(&bench.run(&[command, asked].concat()));
+        let run = with(&[&["run"], &one[..]].concat());
+        assert!(run.starts_with(&format!("suite     {version}, sha256:")), "{run}");
+        assert_eq!(run.contains("policy-draft"), version == DRAFT.version, "{run}");
+        assert!(with(&["list"]).starts_with(&format!("suite {version}, sha256:")));
+        assert!(with(&[&["plan"], &one[..]].concat()).starts_with(&format!("# suite {version}, sha256:")));
+        let explained = with(&["explain", "smi.api.release"]);
+        assert!(explained.contains(&format!("  suite     {version}\n")), "{explained}");
+        let hint = explained.lines().last().unwrap();
+        assert_eq!(hint.contains(&format!("--suite {}", DRAFT.version)), version == DRAFT.version, "{hint}");
+    }
+    assert_eq!(bench.run(&["list", "-o", "json", "--suite", DRAFT.version]).stdout, DRAFT.bytes);
+    for command in [&["run"][..], &["list"], &["plan"], &["explain", "smi.api.release"]] {
+        let output = bench.run(&[command, &["--suite", "0.9.0"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let said = stderr(&output);
+        assert!(said.contains("'0.9.0'") && output.stdout.is_empty(), "{said}");
+        assert!(said.contains(NEWEST.version) && said.contains(DRAFT.version), "those known are listed: {said}");
     }
 }

@@ -4,19 +4,20 @@
 //!
 //! ```
 //! let names: Vec<_> = smi_schemas::documents::all().into_iter().map(|(name, _)| name).collect();
-//! assert_eq!(names, ["bundle.v0.3.json", "feed.v1.json", "result.v1.json", "suite.v1.json"]);
+//! assert_eq!(names, ["bundle.v0.3.json", "feed.v1.json", "release.v1.json", "result.v1.json", "suite.v1.json"]);
 //! ```
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
-use crate::{bundle, feed, statement, suite};
+use crate::{bundle, feed, release, statement, suite};
 
 /// File name and JSON Schema (2020-12) of every document.
 pub fn all() -> Vec<(&'static str, Schema)> {
     vec![
         ("bundle.v0.3.json", of::<bundle::File>()),
         ("feed.v1.json", of::<feed::Page>()),
+        ("release.v1.json", of::<release::File>()),
         ("result.v1.json", of::<statement::Statement>()),
         ("suite.v1.json", of::<suite::Suite>()),
     ]

@@ -24,6 +24,17 @@
 //! }"#).unwrap();
 //! assert_eq!(entry.apis[0].to_string(), "split     v1alpha4   full        compliant          12       0  12");
 //! ```
+//!
+//! What a vendor claims not to support is told apart from what is absent, and tested all the same:
+//!
+//! ```
+//! use smi_schemas::feed::ApiSummary;
+//!
+//! let summary: ApiSummary = serde_json::from_str(r#"{"api": "split", "version": "v1alpha4", "capability": "none",
+//!     "compliance": "non-compliant", "passed": 2, "failed": 10, "scored": 12, "claimedUnsupported": true}"#).unwrap();
+//! assert_eq!(summary.presence(), "claimed unsupported, served in v1alpha4");
+//! assert!(summary.to_string().ends_with("  2      10  12  claimed unsupported, served in v1alpha4"));
+//! ```
 
 use std::fmt;
 
@@ -120,6 +131,9 @@ pub struct ApiSummary {
     pub failed: u32,
     /// Scored assertions that exist in this version.
     pub scored: u32,
+    /// The vendor claims not to support it, and it is served. One that is not served is just absent.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub claimed_unsupported: bool,
 }
 
 impl Capability {
@@ -148,6 +162,17 @@ impl Compliance {
 impl ApiSummary {
     /// The heading of a table whose lines are [`ApiSummary`]s.
     pub const HEADER: &str = "api       version    capability  compliance     passed  failed  of";
+
+    /// What is there of it, in words: a version, nothing, or a version in spite of what the vendor claims.
+    pub fn presence(&self) -> String {
+        match self.version {
+            None => "absent".to_owned(),
+            Some(version) if self.claimed_unsupported => {
+                format!("claimed unsupported, served in {}", version.as_str())
+            }
+            Some(version) => version.as_str().to_owned(),
+        }
+    }
 }
 
 /// A line of a table.
@@ -155,8 +180,13 @@ impl fmt::Display for ApiSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = self.version.map_or("absent", ApiVersion::as_str);
         let Self { api, capability, compliance, passed, failed, scored, .. } = self;
-        write!(f, "{api:<8}  {version:<9}  {capability:<10}  {compliance:<13}  {passed:>6}  {failed:>6}  {scored:>2}")
+        write!(f, "{api:<8}  {version:<9}  {capability:<10}  {compliance:<13}  {passed:>6}  {failed:>6}  {scored:>2}")?;
+        if self.claimed_unsupported { write!(f, "  {}", self.presence()) } else { Ok(()) }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl fmt::Display for Capability {

@@ -7,6 +7,7 @@
 //! - [`statement`]: the report bound to everything it depends on
 //! - [`bundle`]: the statement's bytes, signed, as a file
 //! - [`feed`]: what readers are told of it
+//! - [`release`]: that a suite is one of the programme, as a statement of its own
 //!
 //! and beside them [`codes`], the one registry of what can be said of any of these; [`names`], [`Digest`] and
 //! [`Timestamp`], the words they are made of; [`json`], the one reader; [`mod@shown`], for what comes from outside; and [`documents`], their JSON Schemas.
@@ -21,6 +22,7 @@ pub mod feed;
 pub mod json;
 pub mod metrics;
 pub mod names;
+pub mod release;
 pub mod report;
 pub mod shown;
 pub mod smi;

@@ -183,6 +183,9 @@ pub struct Mesh {
     pub profile: Digest,
     /// Whether it denies what SMI does not allow, as read back from it.
     pub enforcing: Enforcing,
+    /// APIs that its vendor claims not to support, by the profile. No status follows from that.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claimed_unsupported: BTreeSet<Api>,
 }
 
 /// A mesh's mode.
@@ -244,10 +247,12 @@ pub enum StatementError {
         found: String,
     },
     /// A statement of something else.
-    #[error("predicateType is {found:?}, not {RESULT_TYPE:?}")]
+    #[error("predicateType is {found:?}, not {wanted:?}")]
     PredicateType {
         /// The type found.
         found: String,
+        /// The type that is read here.
+        wanted: &'static str,
     },
     /// A shape this reader does not know.
     #[error("schemaVersion is {found}, and this reader knows {SCHEMA_VERSION}")]
@@ -264,8 +269,13 @@ pub enum StatementError {
     #[error("finishedAt lies before startedAt")]
     Times,
     /// A sandbox result that is about something else than the runner that carries the sandbox.
-    #[error("a sandbox result is about mesh `sandbox` and the runner, whose digest stands for agent and profile")]
+    #[error(
+        "a sandbox result is about mesh `sandbox`, which claims nothing, and the runner, whose digest stands for agent and profile"
+    )]
     Sandbox,
+    /// A release of a draft, or of a file by another name than its version gives it.
+    #[error("a release is about one file, vVERSION.json, by its digest, and VERSION is no draft")]
+    Release,
     /// CRDs or seed in another form than the specification's.
     #[error("{field} is not of the specified form")]
     Form {
@@ -282,16 +292,7 @@ impl Statement {
 
     /// Reads a payload. What it claims is not judged here.
     pub fn read(payload: &[u8]) -> Result<Self, StatementError> {
-        let head: Head = json::parse(payload, MAX_BUNDLE_BYTES)?;
-        if head.statement_type != STATEMENT_TYPE {
-            return Err(StatementError::Type { found: head.statement_type });
-        }
-        if head.predicate_type != RESULT_TYPE {
-            return Err(StatementError::PredicateType { found: head.predicate_type });
-        }
-        if head.predicate.schema_version != SCHEMA_VERSION {
-            return Err(StatementError::SchemaVersion { found: head.predicate.schema_version });
-        }
+        Head::expect(payload, RESULT_TYPE)?;
         let statement: Self = json::parse_exact(payload, MAX_BUNDLE_BYTES)?;
         statement.check()?;
         Ok(statement)
@@ -339,6 +340,7 @@ impl Statement {
             && subject.digest.sha256 == runner.digest.hex()
             && agent.digest == runner.digest
             && mesh.profile == runner.digest
+            && mesh.claimed_unsupported.is_empty()
             && crds.is_empty()
     }
 }
@@ -387,7 +389,7 @@ impl fmt::Display for Target {
 
 /// Enough of a statement to know which reader it needs.
 #[derive(Deserialize)]
-struct Head {
+pub(crate) struct Head {
     #[serde(rename = "_type")]
     statement_type: String,
     #[serde(rename = "predicateType")]
@@ -399,6 +401,23 @@ struct Head {
 #[serde(rename_all = "camelCase")]
 struct PredicateHead {
     schema_version: u32,
+}
+
+impl Head {
+    /// Refuses a payload that needs another reader than that of `wanted`.
+    pub(crate) fn expect(payload: &[u8], wanted: &'static str) -> Result<(), StatementError> {
+        let head: Self = json::parse(payload, MAX_BUNDLE_BYTES)?;
+        if head.statement_type != STATEMENT_TYPE {
+            return Err(StatementError::Type { found: head.statement_type });
+        }
+        if head.predicate_type != wanted {
+            return Err(StatementError::PredicateType { found: head.predicate_type, wanted });
+        }
+        if head.predicate.schema_version != SCHEMA_VERSION {
+            return Err(StatementError::SchemaVersion { found: head.predicate.schema_version });
+        }
+        Ok(())
+    }
 }
 
 /// The characters of an OCI image name, its registry's port included.

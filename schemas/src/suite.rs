@@ -507,8 +507,29 @@ pub enum SuiteError {
     Faults(Vec<(Place, Fault)>),
 }
 
-/// The suites this build carries, as released bytes.
-pub const BUILTIN: [&[u8]; 1] = [include_bytes!("../suites/v1.0.0-draft.json")];
+/// A suite that this build carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Its version, which its bytes say too.
+    pub version: &'static str,
+    /// The bytes of its file.
+    pub bytes: &'static [u8],
+}
+
+/// The released suites, oldest first. Their bytes never change.
+pub const RELEASED: [Carried; 1] =
+    [Carried { version: "1.0.0-rc.1", bytes: include_bytes!("../suites/v1.0.0-rc.1.json") }];
+
+/// The released suite that is run unless another is asked for.
+pub const NEWEST: Carried = RELEASED[RELEASED.len() - 1];
+
+/// What the next release is made of.
+pub const DRAFT: Carried = Carried { version: "1.0.0-draft", bytes: include_bytes!("../suites/v1.0.0-draft.json") };
+
+/// Every suite that this build carries.
+pub fn carried() -> impl Iterator<Item = Carried> {
+    RELEASED.into_iter().chain([DRAFT])
+}
 
 impl Suite {
     /// Reads a suite and its digest from the bytes of its file, and checks it.
@@ -520,7 +541,7 @@ impl Suite {
 
     /// Whether it may still change.
     pub fn is_draft(&self) -> bool {
-        self.version.as_str().ends_with("-draft")
+        is_draft(&self.version)
     }
 
     /// The shape of that name.
@@ -740,6 +761,11 @@ impl Level {
     pub fn is_scored(self) -> bool {
         self != Self::Informative
     }
+}
+
+/// Whether a version is that of a draft.
+pub(crate) fn is_draft(version: &Version) -> bool {
+    version.as_str().ends_with("-draft")
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -17,7 +17,7 @@ use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::names::RunId;
 use smi_schemas::report::{ActionResult, Result as AssertionResult, Tally};
 use smi_schemas::statement::{Filters, Overrides, absent};
-use smi_schemas::suite::{Action, BUILTIN, Cell, Shape, Suite};
+use smi_schemas::suite::{Action, Cell, DRAFT, Shape, Suite};
 use tokio_util::sync::CancellationToken;
 
 /// Names the mesh on the cluster that `KUBECONFIG` names; without it nothing is measured there.
@@ -35,7 +35,7 @@ async fn measured(mesh: &str) {
     let started = Instant::now();
     let cluster = Cluster::connect(&Options::default()).await.unwrap();
     let survey = Survey::of(&cluster).await.unwrap();
-    let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
+    let (suite, digest) = Suite::read(DRAFT.bytes).unwrap();
     let apis = choose(&survey.served, &[].into()).unwrap();
     let absent = absent(&apis, &survey.crds);
     let plan = Plan { suite, digest, filters: Filters::default(), overrides: Overrides::default(), apis, absent };

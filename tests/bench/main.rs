@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use smi_agent::{Connection, Probe, Workload, probe, serve};
 use smi_schemas::report::{Result as AssertionResult, Tally, Window};
 use smi_schemas::smi::Method;
-use smi_schemas::suite::{Assertion, BUILTIN, Protocol, Suite};
+use smi_schemas::suite::{Assertion, DRAFT, Protocol, Suite};
 use smi_tests::mutants::{REFERENCE_LIMIT_MS, versions};
 use smi_tests::vectors;
 use smi_verifier::policy::{Policy, Suites};
@@ -41,7 +41,7 @@ fn main() {
 }
 
 fn sandbox(runtime: &tokio::runtime::Runtime) {
-    let suite = Suite::read(BUILTIN[0]).unwrap().0;
+    let suite = Suite::read(DRAFT.bytes).unwrap().0;
     let mut requests = 0;
     let suite_time = median(|| {
         let started = Instant::now();
@@ -110,7 +110,7 @@ async fn bare(requests: u32) -> Duration {
 
 fn verification(runtime: &tokio::runtime::Runtime) {
     let results = runtime.block_on(smi_tests::mutants::run(None, versions(None)));
-    let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
+    let (suite, digest) = Suite::read(DRAFT.bytes).unwrap();
     let bundle = vectors::signed(|statement| {
         statement.predicate.suite.version = suite.version.clone();
         statement.predicate.suite.digest = digest;

@@ -6,12 +6,12 @@ use smi_schemas::names::Slug;
 use smi_schemas::report::{Result, Status, Tally, Unanswered};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::Filters;
-use smi_schemas::suite::{Assertion, BUILTIN, Cell, Class, Expect, Shape, Suite, Via};
+use smi_schemas::suite::{Assertion, Cell, Class, DRAFT, Expect, Shape, Suite, Via};
 use smi_tests::simulate::{self, answered, unanswered};
 use smi_verifier::judge::Context;
 
 fn run(apis: &[(Api, ApiVersion)], mesh: &simulate::Mesh<'_>) -> (Suite, Vec<Result>) {
-    let suite = Suite::read(BUILTIN[0]).unwrap().0;
+    let suite = Suite::read(DRAFT.bytes).unwrap().0;
     let apis: BTreeMap<_, _> = apis.iter().copied().collect();
     let filters = Filters::default();
     let absent = BTreeSet::new();

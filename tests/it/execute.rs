@@ -1,6 +1,7 @@
 //! Execution against a target that is nothing but functions, on a clock that does not wait: what comes of meshes,
 //! clusters and harnesses that behave badly in time.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::report::{ActionResult, Result as AssertionResult, Status, Tally, Unanswered};
 use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::{self, Enforcing, Filters, Overrides};
-use smi_schemas::suite::{Action, BUILTIN, Cell, Expect, Shape, Suite, Via};
+use smi_schemas::suite::{Action, Cell, DRAFT, Expect, Shape, Suite, Via};
 use smi_tests::simulate::{answered, ideal, ideal_reading, unanswered};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +101,7 @@ fn fake(mesh: Mesh, act: fn(&Action) -> ActionResult) -> Fake {
             version: None,
             profile: digest,
             enforcing: Enforcing::On,
+            claimed_unsupported: BTreeSet::new(),
         },
         enable: None,
         crds: Vec::new(),
@@ -126,7 +128,7 @@ fn off_the_mesh(shape: &Shape, cell: &Cell) -> bool {
 
 /// Runs the assertions that match, and gives their results in suite order.
 async fn run(fake: Fake, only: &[&str]) -> Vec<AssertionResult> {
-    let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
+    let (suite, digest) = Suite::read(DRAFT.bytes).unwrap();
     let apis =
         [(Api::Access, ApiVersion::V1alpha3), (Api::Specs, ApiVersion::V1alpha4), (Api::Split, ApiVersion::V1alpha4)];
     let filters = Filters { run: only.iter().map(|glob| glob.parse().unwrap()).collect(), skip: Vec::new() };
@@ -276,7 +278,7 @@ async fn lost_requests_do_not_hide_wrong_shares() {
 
 #[tokio::test(start_paused = true)]
 async fn what_may_disturb_others_waits_for_them() {
-    let (suite, digest) = Suite::read(BUILTIN[0]).unwrap();
+    let (suite, digest) = Suite::read(DRAFT.bytes).unwrap();
     let alone: Vec<_> = suite.assertions.iter().filter(|assertion| assertion.alone).map(|it| it.id.clone()).collect();
     let apis =
         [(Api::Access, ApiVersion::V1alpha3), (Api::Specs, ApiVersion::V1alpha4), (Api::Split, ApiVersion::V1alpha4)];

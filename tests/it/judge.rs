@@ -7,7 +7,7 @@ use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Observations, Phase, Status, Tally, Unanswered, Window};
 use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::Filters;
-use smi_schemas::suite::{Assertion, BUILTIN, Suite};
+use smi_schemas::suite::{Assertion, DRAFT, Suite};
 use smi_tests::simulate;
 use smi_verifier::judge::{Context, Judgement, Malformed, judge};
 
@@ -26,7 +26,7 @@ impl Case {
             (Api::Split, ApiVersion::V1alpha4),
         ];
         Self {
-            suite: Suite::read(BUILTIN[0]).unwrap().0,
+            suite: Suite::read(DRAFT.bytes).unwrap().0,
             apis: apis.into(),
             absent: BTreeSet::new(),
             filters: Filters::default(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test stops where it fails
 
+mod claimed;
 mod crds;
 mod discrimination;
 mod documents;
@@ -14,6 +15,8 @@ mod mutants;
 mod powercut;
 mod publisher;
 mod readme;
+mod release;
+mod sampling;
 mod shares;
 mod suite;
 mod vectors;

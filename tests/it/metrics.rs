@@ -6,7 +6,7 @@ use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::report::{ActionResult, Observations, Phase, Status};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::Filters;
-use smi_schemas::suite::{BUILTIN, Suite};
+use smi_schemas::suite::{DRAFT, Suite};
 use smi_tests::simulate::{ideal_reading, ideal_resources};
 use smi_verifier::judge::{Context, Judgement, judge, shows};
 
@@ -168,7 +168,7 @@ fn a_pod_is_listed_once() {
 
 #[test]
 fn discovery_must_list_what_the_text_lists() {
-    let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
+    let (suite, _) = Suite::read(DRAFT.bytes).unwrap();
     let discovery = suite.assertions.iter().find(|assertion| assertion.id.as_str() == "smi.metrics.discovery").unwrap();
     let (apis, absent) = ([(Api::Metrics, ApiVersion::V1alpha1)].into(), [].into());
     let filters = Filters::default();

@@ -16,6 +16,8 @@ use smi_publisher::store::{Mark, SledStore, Store};
 use smi_runner::submit::submit;
 use smi_schemas::codes::Code;
 use smi_schemas::names::RunId;
+use smi_schemas::report::Status;
+use smi_schemas::smi::Api;
 use smi_tests::vectors;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -114,6 +116,42 @@ async fn a_bundle_is_stored_once_whatever_its_white_space() {
     assert_eq!(again.post(vectors::sound()).await, (StatusCode::OK, first));
     assert_eq!(again.json("/v1/feed").await["size"], 2);
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_claimed_unsupported_is_told_apart_from_what_is_absent() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(&data).await;
+    publisher.post(vectors::claimed()).await;
+    let without_split = vectors::signed(|statement| {
+        let predicate = &mut statement.predicate;
+        predicate.mesh.version = None;
+        predicate.mesh.claimed_unsupported = [Api::Split].into();
+        predicate.apis.remove(&Api::Split);
+        predicate.crds.retain(|crd| !crd.name.ends_with(".split.smi-spec.io"));
+        for result in predicate.assertions.iter_mut().filter(|result| result.id.as_str().contains("split")) {
+            (result.status, result.reason) = (Status::NotSupported, Code::ApiAbsent);
+            (result.attempts, result.duration_ms, result.observations) = (0, 0, None);
+        }
+    });
+    assert_eq!(publisher.post(without_split).await.0, StatusCode::CREATED);
+
+    let feed = publisher.json("/v1/feed").await;
+    let claimed = |entry: usize| -> Vec<&str> {
+        let apis = feed["entries"][entry]["apis"].as_array().unwrap().iter();
+        apis.filter(|api| api["claimedUnsupported"] == true).map(|api| api["api"].as_str().unwrap()).collect()
+    };
+    assert_eq!(claimed(0), ["specs", "split"]);
+    assert_eq!(claimed(1), [""; 0], "what is absent is just absent");
+
+    let view = publisher.json("/v1/view.json").await;
+    let rows = view["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["meshVersion"] == "1.2.3").unwrap();
+    assert_eq!(row["cells"][2]["summary"]["claimedUnsupported"], true, "{view}");
+    let page = publisher.get("/").await.text().await.unwrap();
+    assert_eq!(page.matches("<small>claimed unsupported, served in v1alpha4 ·").count(), 2, "{page}");
+    assert_eq!(page.matches("<small>absent ·").count(), 1, "{page}");
+    publisher.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

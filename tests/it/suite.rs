@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use smi_schemas::smi::{Api, Resource};
-use smi_schemas::suite::{Assertion, BUILTIN, Class, Fault, Level, Place, Suite, SuiteError, Via};
+use smi_schemas::suite::{Assertion, Class, DRAFT, Fault, Level, Place, Suite, SuiteError, Via};
 
 fn draft() -> Suite {
-    Suite::read(BUILTIN[0]).unwrap().0
+    Suite::read(DRAFT.bytes).unwrap().0
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn stored_vectors_are_the_generated_ones() {
     let all = vectors::all();
     let mut files: Vec<(String, Vec<u8>)> = vec![
         ("sound.json".into(), vectors::sound()),
+        ("claimed.json".into(), vectors::claimed()),
         ("keyring.json".into(), vectors::keyring().to_bytes()),
         ("suite-draft.json".into(), vectors::draft()),
     ];

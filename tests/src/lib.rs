@@ -2,6 +2,7 @@
 
 pub mod mutants;
 pub mod page;
+pub mod release;
 pub mod shares;
 pub mod simulate;
 pub mod vectors;

@@ -13,7 +13,7 @@ use smi_schemas::names::AssertionId;
 use smi_schemas::report::{Result, Status};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Overrides};
-use smi_schemas::suite::{BUILTIN, Suite};
+use smi_schemas::suite::{DRAFT, Suite};
 use tokio_util::sync::CancellationToken;
 
 /// How long a mutant may take until cells agree; most of them never do somewhere.
@@ -142,7 +142,7 @@ pub fn versions(mutant: Option<Mutant>) -> BTreeMap<Api, ApiVersion> {
 
 /// Runs the draft on a mutant, or on the reference mesh itself.
 pub async fn run(mutant: Option<Mutant>, apis: BTreeMap<Api, ApiVersion>) -> Vec<Result> {
-    let (suite, digest) = Suite::read(BUILTIN[0]).unwrap_or_else(|error| unreachable!("{error}"));
+    let (suite, digest) = Suite::read(DRAFT.bytes).unwrap_or_else(|error| unreachable!("{error}"));
     let version = env!("CARGO_PKG_VERSION").parse().unwrap_or_else(|error| unreachable!("{error}"));
     let mut target = SandboxTarget::new(version, Digest::of(b"mutants"), apis.clone(), 1);
     if let Some(mutant) = mutant {

@@ -61,6 +61,13 @@ pub fn checks(suite: &Suite) -> Vec<Check<'_>> {
     found
 }
 
+/// Every sampled check of a suite, with the numbers that are derived for it.
+pub fn sampled(suite: &Suite) -> Vec<(Check<'_>, Derived)> {
+    let sampled: Vec<_> = checks(suite).into_iter().filter(Check::is_sampled).collect();
+    let count = sampled.len();
+    sampled.into_iter().map(|check| (check, derive(&check.weights(), count))).collect()
+}
+
 fn in_force(phase: &Phase) -> Option<&TrafficSplit> {
     let mut written = phase.actions.iter().filter_map(Action::resource).filter_map(|resource| match resource {
         Resource::TrafficSplit(split) => Some(split),
@@ -82,6 +89,12 @@ impl Check<'_> {
     /// The weights, in thousandths.
     pub fn weights(&self) -> Vec<u64> {
         self.split.backends.iter().map(Backend::thousandths).collect()
+    }
+
+    /// Whether it has these numbers.
+    pub fn has(&self, derived: &Derived) -> bool {
+        let bounds = self.shares.bounds.iter().map(|bound| (bound.lo, bound.hi));
+        self.shares.n == derived.n && bounds.eq(derived.bounds.iter().copied())
     }
 
     /// Whether answers are sampled; all or nothing is an exact count.

@@ -94,6 +94,16 @@ pub fn signed(edit: impl FnOnce(&mut Statement)) -> Vec<u8> {
     key("vendor").sign_statement(&statement.to_bytes()).to_bytes()
 }
 
+/// The sound bundle of a mesh whose vendor claims not to support what it serves.
+pub fn claimed() -> Vec<u8> {
+    signed(claim)
+}
+
+/// Has the vendor claim not to support two APIs, which are served.
+fn claim(statement: &mut Statement) {
+    statement.predicate.mesh.claimed_unsupported = [Api::Specs, Api::Split].into();
+}
+
 /// The keyring of all vectors but those about keyrings.
 pub fn keyring() -> Keyring {
     let mut keyring = Keyring::default();
@@ -239,6 +249,7 @@ fn statement() -> Statement {
             version: Some(parsed("1.2.3")),
             profile: made_up("profile"),
             enforcing: Enforcing::On,
+            claimed_unsupported: BTreeSet::new(),
         },
         crds: vec![
             crd("httproutegroups.specs", ApiVersion::V1alpha4),

@@ -15,6 +15,8 @@
 //! | `non-compliant` | something scored failed |
 //! | `compliant` | at least one core behaviour passed, and nothing scored failed or was skipped |
 //! | `undecided` | neither |
+//!
+//! What a vendor claims not to support changes neither; a summary says beside them that the API is served in spite of it.
 
 use smi_schemas::feed::{ApiSummary, Capability, Compliance};
 use smi_schemas::report::{Result as AssertionResult, Status};
@@ -33,7 +35,9 @@ pub fn summarize(suite: &Suite, predicate: &Predicate) -> Vec<ApiSummary> {
                 .filter(|(assertion, result)| counts(api, assertion, result))
                 .map(|(assertion, result)| (decides(level, assertion), result.status))
                 .collect();
-            summary(api, predicate.apis.get(&api).copied(), &scored)
+            let summary = summary(api, predicate.apis.get(&api).copied(), &scored);
+            let claimed_unsupported = summary.version.is_some() && predicate.mesh.claimed_unsupported.contains(&api);
+            ApiSummary { claimed_unsupported, ..summary }
         })
         .collect()
 }
@@ -89,6 +93,7 @@ fn summary(api: Api, version: Option<ApiVersion>, scored: &[(bool, Status)]) -> 
         passed: count(passed),
         failed: count(failed),
         scored: count(scored.len()),
+        claimed_unsupported: false,
     }
 }
 

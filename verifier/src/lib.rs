@@ -25,6 +25,7 @@
 pub mod capability;
 pub mod judge;
 pub mod policy;
+pub mod release;
 pub mod verdict;
 pub mod view;
 
@@ -34,7 +35,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smi_keys::KeyId;
-use smi_keys::keyring::{Entry, Role};
+use smi_keys::keyring::{Entry, Keyring, Role};
 use smi_schemas::bundle::{Bundle, BundleError, MAX_BUNDLE_BYTES, PAYLOAD_TYPE};
 use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
@@ -181,26 +182,24 @@ impl Verified {
     }
 }
 
-/// How each stage of a verification ended. No receipt is read yet, so that stage is never decided.
-pub fn checks(result: &Result<Verified, Refused>) -> Vec<(Stage, Outcome)> {
+/// How each of these stages of a verification ended. No receipt is read yet, so that stage is never decided.
+pub fn checks<T>(stages: &[Stage], result: &Result<T, Refused>) -> Vec<(Stage, Outcome)> {
     let failed = result.as_ref().err().map(|refused| refused.stage);
-    Stage::ALL
-        .into_iter()
-        .map(|stage| match failed {
-            _ if stage == Stage::Receipt => (stage, Outcome::Unknown),
-            Some(failed) if stage == failed => (stage, Outcome::Fail),
-            Some(failed) if stage > failed => (stage, Outcome::Unknown),
-            _ => (stage, Outcome::Pass),
-        })
-        .collect()
+    let outcome = |stage| match failed {
+        _ if stage == Stage::Receipt => Outcome::Unknown,
+        Some(failed) if stage == failed => Outcome::Fail,
+        Some(failed) if stage > failed => Outcome::Unknown,
+        _ => Outcome::Pass,
+    };
+    stages.iter().map(|stage| (*stage, outcome(*stage))).collect()
 }
 
 /// Verifies a bundle's bytes against a policy at a time.
 pub fn verify(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?;
-    let signer = signature(&bundle, policy)?;
-    let statement = statement(&bundle)?;
+    let signer = signature(&bundle, &policy.keyring)?;
+    let statement = statement(&bundle, Statement::read)?;
     let predicate = &statement.predicate;
     signer_may(signer, &statement)?;
     let suite = suite(predicate, policy)?;
@@ -242,10 +241,10 @@ fn shape(bytes: &[u8]) -> Result<Bundle, Refused> {
 }
 
 /// The bytes are checked before anything in them is read.
-fn signature<'a>(bundle: &Bundle, policy: &'a Policy) -> Result<&'a Entry, Refused> {
+fn signature<'a>(bundle: &Bundle, keyring: &'a Keyring) -> Result<&'a Entry, Refused> {
     let stage = Stage::Signature;
     let keyid = &bundle.signature.keyid;
-    let known = keyid.parse().ok().and_then(|keyid: KeyId| policy.keyring.find(&keyid));
+    let known = keyid.parse().ok().and_then(|keyid: KeyId| keyring.find(&keyid));
     let Some(signer) = known else {
         return refuse(stage, Code::KeyUnknown, format!("key id {keyid:?}"));
     };
@@ -258,17 +257,18 @@ fn signature<'a>(bundle: &Bundle, policy: &'a Policy) -> Result<&'a Entry, Refus
     Ok(signer)
 }
 
-fn statement(bundle: &Bundle) -> Result<Statement, Refused> {
+fn statement<T>(bundle: &Bundle, read: fn(&[u8]) -> Result<T, StatementError>) -> Result<T, Refused> {
     let stage = Stage::Statement;
     if bundle.payload_type != PAYLOAD_TYPE {
         return refuse(stage, Code::PayloadType, format!("{:?}", bundle.payload_type));
     }
-    Statement::read(&bundle.payload).or_else(|error| {
+    read(&bundle.payload).or_else(|error| {
         let code = match &error {
             StatementError::Json(JsonError::Shape { .. })
             | StatementError::Subjects
             | StatementError::Times
             | StatementError::Sandbox
+            | StatementError::Release
             | StatementError::Form { .. } => Code::StatementShape,
             StatementError::Json(_) => Code::StatementNotJson,
             StatementError::Type { .. } => Code::StatementType,
@@ -279,11 +279,16 @@ fn statement(bundle: &Bundle) -> Result<Statement, Refused> {
     })
 }
 
-fn signer_may(signer: &Entry, statement: &Statement) -> Result<(), Refused> {
-    let (stage, mesh) = (Stage::Signer, &statement.predicate.mesh.slug);
-    if !signer.role.may_sign(&statement.predicate_type) {
-        return refuse(stage, Code::KeyRole, format!("key {} has the role {}", signer.name, signer.role));
+fn role_may(signer: &Entry, predicate_type: &str) -> Result<(), Refused> {
+    if signer.role.may_sign(predicate_type) {
+        return Ok(());
     }
+    refuse(Stage::Signer, Code::KeyRole, format!("key {} has the role {}", signer.name, signer.role))
+}
+
+fn signer_may(signer: &Entry, statement: &Statement) -> Result<(), Refused> {
+    role_may(signer, &statement.predicate_type)?;
+    let (stage, mesh) = (Stage::Signer, &statement.predicate.mesh.slug);
     if signer.role == Role::Vendor && !signer.meshes.contains(mesh) {
         return refuse(stage, Code::KeyMesh, format!("key {} does not speak for mesh {mesh}", signer.name));
     }

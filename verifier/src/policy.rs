@@ -8,7 +8,7 @@ use smi_schemas::Digest;
 use smi_schemas::feed::{ApiSummary, Capability, Compliance};
 use smi_schemas::names::Version;
 use smi_schemas::smi::Api;
-use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
+use smi_schemas::suite::{Suite, SuiteError, carried};
 
 /// How far a signer's clock may run ahead of the verifier's.
 pub const MAX_CLOCK_SKEW_SECONDS: i64 = 600;
@@ -38,8 +38,8 @@ impl Suites {
     /// The suites that this build carries.
     pub fn builtin() -> Result<Self, SuiteError> {
         let mut suites = Self::default();
-        for bytes in BUILTIN {
-            suites.add(bytes)?;
+        for suite in carried() {
+            suites.add(suite.bytes)?;
         }
         Ok(suites)
     }

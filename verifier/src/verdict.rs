@@ -148,12 +148,6 @@ pub struct ExitWords {
 impl Verdict {
     /// Puts a verification into a document.
     pub fn new(result: &Result<Verified, Refused>, keyring: TrustedKeyring, required: &[Requirement]) -> Self {
-        let checks = checks(result).into_iter().map(|(stage, outcome)| {
-            let refused = result.as_ref().err().filter(|refused| refused.stage == stage);
-            let findings = refused.map(|refused| refused.findings.as_slice()).unwrap_or_default();
-            let findings = findings.iter().map(|finding| explained(finding.code, &finding.detail)).collect();
-            Check { stage, outcome, findings }
-        });
         let requirements: Vec<_> = result
             .iter()
             .flat_map(|verified| required.iter().map(|requirement| (requirement, requirement.is_met(verified.apis()))))
@@ -165,11 +159,22 @@ impl Verdict {
             accepted: result.is_ok(),
             requirements,
             keyring,
-            checks: checks.collect(),
+            checks: listed(&Stage::ALL, result),
             result: result.as_ref().ok().map(Accepted::new),
             exit: ExitWords { code: exit.number(), words: exit.words().to_owned() },
         }
     }
+}
+
+/// Each of these stages of a verification, with what it found.
+pub fn listed<T>(stages: &[Stage], result: &Result<T, Refused>) -> Vec<Check> {
+    let check = |(stage, outcome)| {
+        let refused = result.as_ref().err().filter(|refused| refused.stage == stage);
+        let findings = refused.map(|refused| refused.findings.as_slice()).unwrap_or_default();
+        let findings = findings.iter().map(|finding| explained(finding.code, &finding.detail)).collect();
+        Check { stage, outcome, findings }
+    };
+    checks(stages, result).into_iter().map(check).collect()
 }
 
 impl Verdict {

@@ -173,6 +173,7 @@ fn a_revocation_moves_only_to_an_earlier_index() {
 fn only_a_vendor_signs_results_and_nobody_anything_else() {
     for role in Role::ALL {
         assert_eq!(role.may_sign(statement::RESULT_TYPE), role == Role::Vendor, "{role}");
+        assert_eq!(role.may_sign(release::SUITE_TYPE), role == Role::Suite, "{role}");
         assert!(!role.may_sign("") && !role.may_sign("https://slsa.dev/provenance/v1"), "{role}");
         assert_eq!(role.as_str().parse(), Ok(role));
     }

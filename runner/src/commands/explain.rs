@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use smi_runner::words::{asked, call, deed, expectation, shown};
 use smi_schemas::codes::{Code, Exit};
-use smi_schemas::suite::{Assertion, BUILTIN, Cell, Class, Expect, Phase, Suite};
+use smi_schemas::suite::{Assertion, Cell, Class, Expect, NEWEST, Phase, Suite};
 
 use super::CommandError;
 use crate::args::Explain;
@@ -17,7 +17,7 @@ pub(crate) fn explain(arguments: &Explain) -> Result<Exit, CommandError> {
         }
         return Ok(Exit::Success);
     };
-    let (suite, _) = Suite::read(BUILTIN[0])?;
+    let (suite, _) = Suite::read(arguments.suite.chosen.bytes)?;
     if let Some(known) = suite.assertions.iter().find(|assertion| assertion.id.as_str() == text) {
         assertion(&mut out, &suite, known)?;
         return Ok(Exit::Success);
@@ -48,7 +48,9 @@ fn assertion(out: &mut impl Write, suite: &Suite, assertion: &Assertion) -> io::
         }
         cells(out, suite, phase)?;
     }
-    writeln!(out, "\n`smi-runner plan --run {}` prints the resources.", assertion.id)
+    let (version, id) = (&suite.version, &assertion.id);
+    let other = if version.as_str() == NEWEST.version { String::new() } else { format!(" --suite {version}") };
+    writeln!(out, "\n`smi-runner plan --run {id}{other}` prints the resources.")
 }
 
 fn cells(out: &mut impl Write, suite: &Suite, phase: &Phase) -> io::Result<()> {

@@ -3,17 +3,18 @@
 use std::io::Write as _;
 
 use smi_schemas::codes::Exit;
-use smi_schemas::suite::{BUILTIN, Suite};
+use smi_schemas::suite::Suite;
 
 use super::CommandError;
 use crate::args::{List, Output};
 
 pub(crate) fn list(arguments: &List) -> Result<Exit, CommandError> {
-    let (suite, digest) = Suite::read(BUILTIN[0])?;
+    let bytes = arguments.suite.chosen.bytes;
+    let (suite, digest) = Suite::read(bytes)?;
     let mut out = anstream::stdout().lock();
     match arguments.output {
         // The suite's own bytes: complete, and the file that the digest is of.
-        Output::Json => out.write_all(BUILTIN[0])?,
+        Output::Json => out.write_all(bytes)?,
         Output::Text => {
             writeln!(out, "suite {}, {digest}\n", suite.version)?;
             for assertion in &suite.assertions {

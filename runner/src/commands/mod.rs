@@ -29,7 +29,7 @@ use smi_schemas::Digest;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::names::Slug;
 use smi_schemas::statement::{Filters, Overrides};
-use smi_schemas::suite::{BUILTIN, Suite, SuiteError};
+use smi_schemas::suite::{Suite, SuiteError};
 
 use crate::args::{Choice, ClusterOptions, MeshOptions};
 use crate::commands::image::ImageError;
@@ -75,7 +75,7 @@ pub(crate) enum CommandError {
     MeshChanged(Slug),
     #[error("no randomness: {0}")]
     Randomness(getrandom::Error),
-    #[error("the suite of this release: {0}")]
+    #[error("a suite of this release: {0}")]
     Builtin(#[from] SuiteError),
     #[error("{0}")]
     Unexpected(&'static str),
@@ -122,9 +122,9 @@ impl CommandError {
     }
 }
 
-/// The suite of this release, what is chosen of it, and the versions it is put to where every spoken one is served.
+/// The suite, what is chosen of it, and the versions it is put to where every spoken one is served.
 fn planned(choice: &Choice, limit_ms: Option<u64>) -> Result<Plan, CommandError> {
-    let (suite, digest) = Suite::read(BUILTIN[0])?;
+    let (suite, digest) = Suite::read(choice.suite.chosen.bytes)?;
     let filters = Filters { run: choice.run.clone(), skip: choice.skip.clone() };
     let apis = choose(&dialect::all_spoken(), &choice.versions())?;
     let plan = Plan { suite, digest, filters, overrides: Overrides { limit_ms }, apis, absent: BTreeSet::new() };

@@ -7,7 +7,7 @@ use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::names::{RunId, Slug};
 use smi_schemas::smi::{Api, ApiVersion, Namespace};
-use smi_schemas::statement::{Enforcing, Mesh, Subject, Target as Kind};
+use smi_schemas::statement::{Enforcing, Subject, Target as Kind};
 use smi_schemas::suite::{Shape, Workload};
 
 use super::cleanup::{CleanupError, clean_up};
@@ -70,13 +70,12 @@ impl KubernetesTarget {
         let Measured { mut subject, version, enforcing } = measured.clone();
         subject.extend(sidecar.clone().filter(|sidecar| !subject.contains(sidecar)));
         in_order(&mut subject);
-        let slug = common.profile.slug.clone();
         let enable = common.profile.enforcing.as_ref().filter(|_| enforcing != Enforcing::On);
         let facts = Facts {
             subject,
             agent,
             target: Kind::Kubernetes { version: common.survey.version.clone() },
-            mesh: Mesh { slug, version, profile: profile_digest, enforcing },
+            mesh: common.profile.measured(profile_digest, version, enforcing),
             crds: common.survey.crds.clone(),
             enable: enable.map(|enforcing| enforcing.enable.clone()),
         };

@@ -205,11 +205,11 @@ fn port_name(protocol: Protocol, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smi_schemas::suite::{BUILTIN, Suite};
+    use smi_schemas::suite::{DRAFT, Suite};
 
     #[test]
     fn every_shape_becomes_objects_that_carry_the_run() {
-        let (suite, _) = Suite::read(BUILTIN[0]).unwrap();
+        let (suite, _) = Suite::read(DRAFT.bytes).unwrap();
         let run = RunId::new([7; 16]);
         for (profile, _) in Profile::all() {
             for shape in &suite.shapes {

@@ -12,7 +12,7 @@ use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Purpose, Statement, Target, Versioned};
 use smi_verifier::Stage;
 
-use super::{Fault, draft, edited, key, parsed, slug, statement};
+use super::{Fault, claim, draft, edited, key, parsed, slug, statement};
 
 /// Name, rule, the stage that refuses, its code, and the fault.
 pub(super) type Row = (&'static str, &'static str, Option<Stage>, Code, Fault);
@@ -302,6 +302,25 @@ fn in_the_statement() -> Vec<Row> {
             Fault::Statement(|statement| statement.predicate.target = Target::Sandbox {}),
         ),
         (
+            "sandbox-with-a-claim",
+            "The sandbox claims nothing: it has no vendor.",
+            read,
+            Code::StatementShape,
+            Fault::Statement(|statement| {
+                as_sandbox(statement);
+                claim(statement);
+            }),
+        ),
+        (
+            "claim-twice",
+            "An API is claimed once.",
+            read,
+            Code::StatementShape,
+            Payload(|text| {
+                edited(text, r#""enforcing":"on""#, r#""enforcing":"on","claimedUnsupported":["split","split"]"#)
+            }),
+        ),
+        (
             "list-for-an-object",
             "The statement has one form: an object is no list.",
             read,
@@ -430,6 +449,16 @@ fn in_the_assertions() -> Vec<Row> {
             replay,
             Code::StatusDiffers,
             Fault::Statement(|statement| statement.predicate.assertions[2].status = Status::NotSupported),
+        ),
+        (
+            "status-claimed-unsupported",
+            "What a vendor claims not to support is judged by what was observed.",
+            replay,
+            Code::StatusDiffers,
+            Fault::Statement(|statement| {
+                claim(statement);
+                statement.predicate.assertions[3].status = Status::NotSupported;
+            }),
         ),
         (
             "reason-does-not-follow",

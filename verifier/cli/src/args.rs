@@ -7,7 +7,7 @@ use smi_schemas::codes::Exit;
 use smi_verifier::policy::Requirement;
 
 #[derive(Parser)]
-#[command(name = "smi-verifier", version, about = "Judges SMI conformance results, offline", after_help = exits())]
+#[command(name = "smi-verifier", version, about = "Judges SMI conformance results and released suites, offline", after_help = exits())]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -17,6 +17,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Verify a bundle: its signature, its suite, and every status by replay
     Verify(Verify),
+    /// Check that a suite's file is one that was released, by the signature of its release
+    Suite(Suite),
 }
 
 #[derive(Args)]
@@ -50,6 +52,21 @@ pub(crate) struct Verify {
     /// How to print the verdict
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-verifier suite v1.0.0.json --release v1.0.0.sigstore.json --keyring keyring.json")]
+pub(crate) struct Suite {
+    /// The suite's file
+    pub(crate) file: PathBuf,
+    /// The bundle of its release
+    #[arg(long, value_name = "FILE")]
+    pub(crate) release: PathBuf,
+    /// Who may sign what
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,7 @@
-//! `smi-verifier`: judges a bundle offline.
+//! `smi-verifier`: judges a bundle, or a suite's release, offline.
 
 mod args;
+mod suite;
 mod text;
 mod verify;
 
@@ -13,8 +14,11 @@ use smi_schemas::codes::error_text;
 use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Verify(arguments) } = Arguments::parse();
-    let exit = verify::verify(&arguments).unwrap_or_else(|error| {
+    let done = match Arguments::parse().command {
+        Command::Verify(arguments) => verify::verify(&arguments),
+        Command::Suite(arguments) => suite::suite(&arguments),
+    };
+    let exit = done.unwrap_or_else(|error| {
         let (text, exit) = error_text(error.code(), &error);
         // With standard error gone there is nobody left to tell.
         let _ = anstream::stderr().lock().write_all(text.as_bytes());

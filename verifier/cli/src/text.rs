@@ -3,10 +3,13 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::Status;
-use smi_verifier::verdict::{Accepted, Explained, Verdict};
-use smi_verifier::{Outcome, Stage};
+use smi_schemas::statement::Versioned;
+use smi_verifier::release::{Released, STAGES};
+use smi_verifier::verdict::{Accepted, Check, Explained, TrustedKeyring, Verdict, listed};
+use smi_verifier::{Outcome, Refused, Stage};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -17,9 +20,8 @@ pub(crate) fn verdict(out: &mut impl Write, verdict: &Verdict) -> io::Result<()>
     if let Some(result) = &verdict.result {
         facts(out, result)?;
     }
-    writeln!(out, "keyring   version {}, {}", verdict.keyring.version, verdict.keyring.digest)?;
-    writeln!(out)?;
-    checks(out, verdict)?;
+    trusted(out, &verdict.keyring)?;
+    checks(out, &verdict.checks, verdict.accepted)?;
     if let Some(result) = &verdict.result {
         writeln!(out)?;
         writeln!(out, "{}", ApiSummary::HEADER)?;
@@ -36,6 +38,30 @@ pub(crate) fn verdict(out: &mut impl Write, verdict: &Verdict) -> io::Result<()>
     writeln!(out)?;
     writeln!(out, "{}", if verdict.accepted { "The bundle is accepted." } else { "The bundle is refused." })?;
     writeln!(out, "exit {}: {}", verdict.exit.code, verdict.exit.words)
+}
+
+/// The same of a suite and its release.
+pub(crate) fn suite(
+    out: &mut impl Write,
+    keyring: &TrustedKeyring,
+    result: &Result<Released, Refused>,
+    exit: Exit,
+) -> io::Result<()> {
+    if let Ok(released) = result {
+        let Versioned { version, digest } = released.release().suite();
+        writeln!(out, "suite     {version}, {digest}")?;
+        writeln!(out, "signer    {}, key {}", released.signer(), released.key_id())?;
+        writeln!(out, "claimed   released at {}", released.release().released_at())?;
+    }
+    trusted(out, keyring)?;
+    checks(out, &listed(&STAGES, result), result.is_ok())?;
+    writeln!(out)?;
+    writeln!(out, "{}", if result.is_ok() { "The suite is released." } else { "The release is refused." })?;
+    writeln!(out, "exit {}: {}", exit.number(), exit.words())
+}
+
+fn trusted(out: &mut impl Write, keyring: &TrustedKeyring) -> io::Result<()> {
+    writeln!(out, "keyring   version {}, {}\n", keyring.version, keyring.digest)
 }
 
 fn facts(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
@@ -58,17 +84,15 @@ fn facts(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
     writeln!(out, "claimed   from {} to {}", result.started_at, result.finished_at)
 }
 
-fn checks(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
-    for check in &verdict.checks {
+fn checks(out: &mut impl Write, checks: &[Check], accepted: bool) -> io::Result<()> {
+    for check in checks {
         let (style, word) = match check.outcome {
             Outcome::Pass => (GOOD, "pass"),
             Outcome::Fail => (BAD, "fail"),
             Outcome::Unknown => (OPEN, "unknown"),
         };
         let note = match (check.stage, check.outcome) {
-            (Stage::Receipt, Outcome::Unknown) if verdict.accepted => {
-                "whether and when this was published is not known"
-            }
+            (Stage::Receipt, Outcome::Unknown) if accepted => "whether and when this was published is not known",
             _ => "",
         };
         writeln!(out, "{}", format!("{style}{word:<8}{style:#}  {:<10}  {note}", check.stage.as_str()).trim_end())?;

@@ -46,9 +46,7 @@ impl VerifyError {
 }
 
 pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
-    let (keyring, digest) = Keyring::read(&read(&arguments.keyring, MAX_KEYRING_BYTES)?)
-        .map_err(|cause| VerifyError::Keyring { path: arguments.keyring.clone(), cause })?;
-    let trusted = TrustedKeyring { version: keyring.version(), digest };
+    let (keyring, trusted) = keyring(&arguments.keyring)?;
     let mut suites = Suites::builtin().map_err(VerifyError::Builtin)?;
     for path in &arguments.suite {
         suites.add(&read(path, MAX_SUITE_BYTES)?).map_err(|cause| VerifyError::Suite { path: path.clone(), cause })?;
@@ -72,8 +70,16 @@ pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
     Ok(verdict.ends())
 }
 
+/// The keyring that is trusted.
+pub(crate) fn keyring(path: &Path) -> Result<(Keyring, TrustedKeyring), VerifyError> {
+    let (keyring, digest) = Keyring::read(&read(path, MAX_KEYRING_BYTES)?)
+        .map_err(|cause| VerifyError::Keyring { path: path.to_owned(), cause })?;
+    let trusted = TrustedKeyring { version: keyring.version(), digest };
+    Ok((keyring, trusted))
+}
+
 /// Reads one byte more than the limit at most: the parser says that it is too large, whatever follows.
-fn read(path: &Path, max: usize) -> Result<Vec<u8>, VerifyError> {
+pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, VerifyError> {
     let unreadable = |cause| VerifyError::Unreadable { path: path.to_owned(), cause };
     let mut bytes = Vec::new();
     let limit = max as u64 + 1;

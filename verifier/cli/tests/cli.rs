@@ -7,6 +7,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use smi_keys::SigningKey;
+use smi_keys::keyring::{Entry, Keyring, Role};
+use smi_schemas::release::Release;
+use smi_schemas::statement::Versioned;
+use smi_schemas::suite::{DRAFT, NEWEST};
+
 fn vectors(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name)
 }
@@ -84,6 +90,22 @@ fn json_says_what_text_says() {
 }
 
 #[test]
+fn what_is_claimed_unsupported_and_served_is_said() {
+    let output = verify(vectors("claimed.json"), &["--require", "split=full"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "a claim changes nothing: {text}");
+    for api in ["specs", "split"] {
+        let line = text.lines().find(|line| line.starts_with(api)).unwrap();
+        assert!(line.ends_with("  claimed unsupported, served in v1alpha4"), "{text}");
+    }
+    assert_eq!(text.matches("claimed unsupported").count(), 2, "{text}");
+    let output = verify(vectors("claimed.json"), &["-o", "json"]);
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdict["result"]["apis"][2]["claimedUnsupported"], true);
+    assert!(verdict["result"]["apis"][0].get("claimedUnsupported").is_none());
+}
+
+#[test]
 fn a_reader_that_goes_away_changes_no_verdict() {
     for (name, exit) in [("sound.json", 0), ("bundles/status-does-not-follow.json", 8)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
@@ -127,6 +149,55 @@ fn the_sandbox_and_drafts_are_admitted_only_when_asked() {
         verify(vectors("bundles/draft.json"), &[&known[..], &["--allow-draft"]].concat()).status.code(),
         Some(0)
     );
+}
+
+#[test]
+fn a_released_suite_is_told_from_any_other_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let key = SigningKey::from_seed([7; 32]);
+    let mut keyring = Keyring::default();
+    let (name, meshes) = ("programme".parse().unwrap(), [].into());
+    let entry = Entry { name, role: Role::Suite, public_key: key.public(), meshes, publish: None, revoked: None };
+    keyring.add(entry).unwrap();
+    let keyring = write("keyring.json", &keyring.to_bytes());
+    let versioned =
+        Versioned { version: NEWEST.version.parse().unwrap(), digest: smi_schemas::Digest::of(NEWEST.bytes) };
+    let release = Release::new(versioned, "2026-01-02T08:00:00Z".parse().unwrap()).unwrap();
+    let release = write("release.json", &key.sign_statement(&release.to_bytes()).to_bytes());
+    let check = |file: &PathBuf, release: &PathBuf| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
+        command.arg("suite").arg(file).arg("--release").arg(release).arg("--keyring").arg(&keyring).output().unwrap()
+    };
+
+    let suite = write("suite.json", NEWEST.bytes);
+    let output = check(&suite, &release);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+    assert!(text.starts_with(&format!("suite     {}, sha256:", NEWEST.version)), "{text}");
+    assert!(text.contains("signer    programme, key ") && text.contains("released at 2026-01-02T08:00:00Z"), "{text}");
+    assert!(text.ends_with("pass      suite\n\nThe suite is released.\nexit 0: success\n"), "{text}");
+
+    let longer = write("longer.json", &[NEWEST.bytes, b" "].concat());
+    for (file, release, code) in [
+        (&longer, &release, "suite-digest"),
+        (&write("draft.json", DRAFT.bytes), &release, "suite-unknown"),
+        (&suite, &vectors("sound.json"), "key-unknown"),
+        (&suite, &suite, "bundle-shape"),
+    ] {
+        let output = check(file, release);
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(8), "{code}: {text}");
+        assert!(text.contains(code) && text.ends_with("The release is refused.\nexit 8: refused\n"), "{text}");
+        assert!(!text.contains("claimed"), "nothing is repeated of a release that is not believed: {text}");
+    }
+    let output = check(&keyring, &release);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("error[suite-invalid]"), "{}", stderr(&output));
 }
 
 #[test]
