@@ -64,6 +64,7 @@ async fn the_reference_mesh_passes_in_every_version() {
 fn every_scored_assertion_has_a_mutant() {
     let (suite, _) = Suite::read(DRAFT.bytes).unwrap();
     let met: BTreeSet<&str> = Mutant::ALL.iter().flat_map(|mutant| meant(*mutant)).copied().collect();
+    assert!(Mutant::ALL.iter().all(|mutant| !meant(*mutant).is_empty()), "each mutant is there for an assertion");
     let unmet: Vec<_> = suite
         .assertions
         .iter()
