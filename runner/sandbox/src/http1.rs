@@ -4,13 +4,12 @@
 //! workload closes after its answer, and nothing a client might send behind its first request gets past the engine.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use smi_schemas::suite::Protocol;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::io::InspectReader;
 
 use crate::engine::{Call, Request};
 use crate::metrics::Trip;
@@ -45,50 +44,27 @@ pub(crate) async fn connection(mut client: TcpStream, decide: &Decide) -> io::Re
             let mut workload = reach(address).await?;
             workload.write_all(&closing(&bytes)).await?;
             workload.write_all(&rest).await?;
-            let mut workload = Watched { stream: workload, head: Vec::new(), trip: ruling.trip };
+            let (answer, request) = workload.split();
+            let mut workload = tokio::io::join(InspectReader::new(answer, watch(ruling.trip)), request);
             tokio::io::copy_bidirectional(&mut client, &mut workload).await.map(|_| ())
         }
     }
 }
 
-/// A workload's side of a connection. The status of its answer is told before its client can see it.
-struct Watched {
-    stream: TcpStream,
-    /// The first bytes of the answer, no more than are needed.
-    head: Vec<u8>,
-    trip: Option<Trip>,
-}
-
 /// Bytes of an answer up to the end of its status.
 const STATUS_BYTES: usize = "HTTP/1.1 200".len();
 
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, into);
-        let missing = STATUS_BYTES - self.head.len();
-        self.head.extend(into.filled()[before..].iter().take(missing));
-        if self.head.len() == STATUS_BYTES
-            && let Some(trip) = self.trip.take()
+/// Tells a trip the status of its answer, as soon as the answer's first bytes are seen, which its client sees later.
+fn watch(mut trip: Option<Trip>) -> impl FnMut(&[u8]) {
+    let mut head = Vec::with_capacity(STATUS_BYTES);
+    move |bytes| {
+        head.extend(bytes.iter().take(STATUS_BYTES - head.len()));
+        if head.len() == STATUS_BYTES
+            && let Some(trip) = trip.take()
         {
-            let status = std::str::from_utf8(&self.head[STATUS_BYTES - 3..]).ok().and_then(|text| text.parse().ok());
+            let status = std::str::from_utf8(&head[STATUS_BYTES - 3..]).ok().and_then(|text| text.parse().ok());
             trip.ended(status.unwrap_or_default());
         }
-        read
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
