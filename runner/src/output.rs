@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
+use smi_schemas::names::Word;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
 use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
 use smi_schemas::suite::{Assertion, Phase, Role, Shape, Suite};
@@ -192,7 +193,7 @@ fn action(result: &ActionResult) -> Option<String> {
         ActionResult::Resources(listed) => {
             let listed = listed.iter().map(|resource| {
                 let scope = if resource.namespaced { "namespaced" } else { "not namespaced" };
-                let verbs: Vec<&str> = resource.verbs.iter().map(String::as_str).collect();
+                let verbs: Vec<&str> = resource.verbs.iter().map(Word::as_str).collect();
                 format!("{} ({}, {scope}, {})", resource.name, resource.kind, verbs.join(" and "))
             });
             Some(format!("listed: {}", listed.collect::<Vec<_>>().join(", ")))

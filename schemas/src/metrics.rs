@@ -26,7 +26,7 @@
 //!     "p50Us": 900, "p90Us": 1400, "p99Us": 2100
 //!   }]
 //! }"#).unwrap();
-//! assert_eq!(reading.items[0].resource.as_ref().unwrap().kind, "Pod");
+//! assert_eq!(reading.items[0].resource.as_ref().unwrap().kind.as_str(), "Pod");
 //! ```
 //!
 //! Source: the Traffic Metrics text of SMI, `apis/traffic-metrics/v1alpha1`.
@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::names::Slug;
+use crate::names::{Slug, Word};
 use crate::smi::Namespace;
 
 /// Where the API is.
@@ -47,6 +47,9 @@ pub const MAX_ITEMS: usize = 64;
 
 /// Resources of the API that are transcribed; the text names eleven, each with its edges.
 pub const MAX_RESOURCES: usize = 64;
+
+/// Verbs of a resource that are transcribed; Kubernetes has eight.
+pub const MAX_VERBS: usize = 16;
 
 /// A question to the metrics API, and what the answer must show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -146,7 +149,7 @@ pub struct Reading {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Object {
     /// Its kind; empty if the answer names none.
-    pub kind: String,
+    pub kind: Word,
     /// Its name, where it is a workload's or a resource's of the lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Slug>,
@@ -246,13 +249,13 @@ pub struct SplitBackend {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listed {
     /// Its name, such as `pods` or `pods/edges`.
-    pub name: String,
+    pub name: Word,
     /// Its kind.
-    pub kind: String,
+    pub kind: Word,
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
     /// What can be done with it.
-    pub verbs: BTreeSet<String>,
+    pub verbs: BTreeSet<Word>,
 }
 
 impl Edge {

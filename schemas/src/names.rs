@@ -136,6 +136,29 @@ name!(
     }
 );
 
+name!(
+    /// A word of somebody else's API, such as a kind or a verb; empty where there is none.
+    Word,
+    "word",
+    r"^[A-Za-z0-9./_-]{0,64}$",
+    "up to 64 of A-Z, a-z, 0-9 and . / _ -",
+    |text| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./_-".contains(&byte))
+);
+
+impl Word {
+    /// As much of a text as is one.
+    pub fn of(text: &str) -> Self {
+        let kept = text.chars().filter(|letter| letter.is_ascii_alphanumeric() || "./_-".contains(*letter));
+        Self(kept.take(64).collect())
+    }
+}
+
+impl Default for Word {
+    fn default() -> Self {
+        Self::of("")
+    }
+}
+
 impl Glob {
     /// Whether the whole of `text` matches.
     pub fn matches(&self, text: &str) -> bool {
@@ -217,6 +240,16 @@ mod tests {
         for refused in ["", ".1", "1 2", "<b>", "1\n2", "é"] {
             assert!(refused.parse::<Version>().is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn words_hold_nothing_that_a_terminal_reads() {
+        let text = format!("pods/edges \u{202e}\n<b>{}", "a".repeat(99));
+        assert!(text.parse::<Word>().is_err());
+        let word = Word::of(&text);
+        assert_eq!(word.as_str(), format!("pods/edgesb{}", "a".repeat(53)));
+        assert_eq!(word.as_str().parse(), Ok(word));
+        assert_eq!("".parse(), Ok(Word::default()));
     }
 
     #[test]

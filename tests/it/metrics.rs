@@ -1,16 +1,17 @@
 //! What readings of the metrics API show, and what they do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use smi_schemas::codes::Code;
-use smi_schemas::metrics::{Question, Reading};
+use smi_schemas::metrics::{Listed, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Question, Reading};
+use smi_schemas::names::Word;
 use smi_schemas::report::{ActionResult, Observations, Phase, Status};
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::Filters;
 use smi_schemas::suite::{DRAFT, Suite};
-use smi_tests::simulate::{ideal_reading, ideal_resources};
-use smi_verifier::judge::{Context, Judgement, judge, shows};
+use smi_tests::simulate::{self, ideal_reading, ideal_resources};
+use smi_verifier::judge::{Context, Judgement, Malformed, judge, shows};
 
 fn question(value: Value) -> Question {
     serde_json::from_value(value).unwrap()
@@ -127,4 +128,56 @@ fn discovery_must_list_what_the_text_lists() {
     for (number, change) in changes.into_iter().enumerate() {
         assert_eq!(judged(change), failed, "change {number}");
     }
+}
+
+/// A report has one reading for each question, and no more in it than is ever transcribed.
+#[test]
+fn readings_are_as_many_as_questions_and_bounded() {
+    let (suite, _) = Suite::read(DRAFT.bytes).unwrap();
+    let (apis, absent) = ([(Api::Metrics, ApiVersion::V1alpha1)].into(), [].into());
+    let filters = Filters::default();
+    let context =
+        Context { suite: &suite, apis: &apis, absent: &absent, filters: &filters, limit_ms: None, interrupted: false };
+    let results = simulate::results(&context, &simulate::ideal);
+    let judged = |id: &str, change: fn(&mut Phase)| {
+        let place = suite.assertions.iter().position(|assertion| assertion.id.as_str() == id).unwrap();
+        let mut observations = results[place].observations.clone().unwrap();
+        change(&mut observations.phases[0]);
+        judge(&context, &suite.assertions[place], Some(&observations)).map(|judgement| judgement.status)
+    };
+    let readings = |change: fn(&mut Phase)| judged("smi.metrics.list-get", change);
+    assert_eq!(readings(|_| ()), Ok(Status::Pass));
+    let missing = readings(|phase| drop(phase.window.as_mut().unwrap().metrics.pop()));
+    assert_eq!(missing, Err(Malformed::Missing { what: "a reading" }));
+    let extra = readings(|phase| phase.window.as_mut().unwrap().metrics.push(Reading::default()));
+    assert_eq!(extra, Err(Malformed::Extra { what: "a reading" }));
+    let too_early = Malformed::Contradiction { what: "a window ended before it was met and before the limit" };
+    assert_eq!(readings(|phase| phase.window.as_mut().unwrap().metrics[0].http = 500), Err(too_early));
+    assert_eq!(readings(|phase| repeated(phase, MAX_ITEMS)), Err(too_early));
+    assert_eq!(
+        readings(|phase| repeated(phase, MAX_ITEMS + 1)),
+        Err(Malformed::Extra { what: "an item of a reading" })
+    );
+
+    let discovery = |change: fn(&mut Vec<Listed>)| {
+        let mut listed = ideal_resources();
+        change(&mut listed);
+        let phases = vec![Phase { actions: vec![ActionResult::Resources(listed)], window: None }];
+        let place = suite.assertions.iter().position(|assertion| assertion.id.as_str() == "smi.metrics.discovery");
+        judge(&context, &suite.assertions[place.unwrap()], Some(&Observations { phases, fault: None }))
+    };
+    let extra = Err(Malformed::Extra { what: "a resource of the metrics API" });
+    assert!(discovery(|listed| listed.extend(vec![listed[1].clone(); MAX_RESOURCES - 3])).is_ok());
+    assert_eq!(discovery(|listed| listed.extend(vec![listed[1].clone(); MAX_RESOURCES])), extra);
+    assert!(discovery(|listed| listed[2].verbs = verbs(MAX_VERBS)).is_ok());
+    assert_eq!(discovery(|listed| listed[2].verbs = verbs(MAX_VERBS + 1)), extra);
+}
+
+fn repeated(phase: &mut Phase, items: usize) {
+    let reading = &mut phase.window.as_mut().unwrap().metrics[0];
+    reading.items = vec![reading.items[0].clone(); items];
+}
+
+fn verbs(count: usize) -> BTreeSet<Word> {
+    (0..count).map(|number| Word::of(&format!("verb-{number}"))).collect()
 }

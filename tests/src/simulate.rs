@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use smi_schemas::metrics::{Direction, Edge, Item, Listed, Object, Of, Question, Reading, Shows, Side, SplitBackend};
-use smi_schemas::names::Slug;
+use smi_schemas::names::{Slug, Word};
 use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Result, Tally, Unanswered, Window};
 use smi_schemas::smi::{Api, ApiVersion, Namespace};
 use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Shape, Suite};
@@ -156,10 +156,10 @@ pub fn ideal(shape: &Shape, cell: &Cell, requests: u32) -> Tally {
 /// What discovery must list of the metrics API, and no more.
 pub fn ideal_resources() -> Vec<Listed> {
     let listed = |name: &str, namespaced| Listed {
-        name: name.to_owned(),
-        kind: "TrafficMetrics".to_owned(),
+        name: Word::of(name),
+        kind: Word::of("TrafficMetrics"),
         namespaced,
-        verbs: ["get", "list"].map(str::to_owned).into(),
+        verbs: ["get", "list"].map(Word::of).into(),
     };
     vec![listed("namespaces", false), listed("pods", true), listed("pods/edges", true)]
 }
@@ -167,7 +167,7 @@ pub fn ideal_resources() -> Vec<Listed> {
 /// What a mesh reads that counts everything as it is.
 pub fn ideal_reading(question: &Question) -> Reading {
     let main = Some(Namespace::Main);
-    let pod = |name: &Slug| Object { kind: "Pod".to_owned(), name: Some(name.clone()), namespace: main };
+    let pod = |name: &Slug| Object { kind: Word::of("Pod"), name: Some(name.clone()), namespace: main };
     let item = |object: Object, edge: Edge| Item {
         resource: Some(object),
         edge: Some(edge),
@@ -182,7 +182,7 @@ pub fn ideal_reading(question: &Question) -> Reading {
         others: 0,
     };
     let received = || Edge { direction: Some(Direction::From), side: Some(Side::Server), resource: None };
-    let of_kind = |kind: &str| Object { kind: kind.to_owned(), name: None, namespace: main };
+    let of_kind = |kind: &str| Object { kind: Word::of(kind), name: None, namespace: main };
     let list = |kind: &str, items| Reading { http: 200, list: Some(of_kind(kind)), items };
     let one = |item| Reading { http: 200, list: None, items: vec![item] };
     match (&question.shows, &question.of) {
@@ -204,7 +204,7 @@ pub fn ideal_reading(question: &Question) -> Reading {
             list("Pod", from.chain(edges.to.iter().map(|other| edge(Direction::To, other))).collect())
         }
         (Shows::Backends(backends), Of::Split(name)) => {
-            let split = Object { kind: "TrafficSplit".to_owned(), name: Some(name.clone()), namespace: main };
+            let split = Object { kind: Word::of("TrafficSplit"), name: Some(name.clone()), namespace: main };
             let of = |(backend, weight): (&Slug, &u32)| Item {
                 backend: Some(SplitBackend { apex: name.clone(), name: backend.clone(), weight: *weight }),
                 ..item(split.clone(), received())

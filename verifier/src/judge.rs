@@ -288,7 +288,7 @@ impl Judge<'_> {
         let mut readings = window.metrics.iter();
         for question in &self.phase.metrics {
             let reading = readings.next().ok_or(Malformed::Missing { what: "a reading" })?;
-            unmet.extend(metrics::unshown(question, reading).map(|reason| (Role::Expectation, reason)));
+            unmet.extend(metrics::unmet(question, reading)?.map(|reason| (Role::Expectation, reason)));
         }
         if readings.next().is_some() {
             return Err(Malformed::Extra { what: "a reading" });
@@ -403,11 +403,7 @@ fn judge_action(context: &Context<'_>, action: &Action, result: &ActionResult) -
             judged(Status::Inconclusive, Code::ObjectRefused)
         }
         (Action::Resources, ActionResult::Resources(listed)) => {
-            if metrics::resources(listed) {
-                Ok(None)
-            } else {
-                judged(Status::Fail, Code::MetricsMisshapen)
-            }
+            Ok(metrics::unlisted(listed)?.map(|reason| Judgement { status: Status::Fail, reason }))
         }
         (Action::RoundTrip(_), ActionResult::Refused) => judged(Status::Fail, Code::ObjectRefused),
         (Action::RoundTrip(_), ActionResult::Lost(fields)) if fields.is_empty() => Ok(None),

@@ -14,18 +14,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use smi_schemas::metrics::{
-    Direction, Edge, Item, Listed, MAX_ITEMS, MAX_RESOURCES, Object, Of, Question, ROOT, Reading, Shows, Side,
-    SplitBackend,
+    Direction, Edge, Item, Listed, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Object, Of, Question, ROOT, Reading, Shows,
+    Side, SplitBackend,
 };
-use smi_schemas::names::Slug;
+use smi_schemas::names::{Slug, Word};
 use smi_schemas::smi::Namespace;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::dialect::Namespaces;
 
-/// Characters of a kind, a resource's name or a verb that are transcribed.
-const MAX_WORD: usize = 64;
 /// Decimal places to which quantities are read.
 const NANO: u32 = 9;
 
@@ -82,7 +80,7 @@ pub(crate) fn resources(document: &Value) -> Vec<Listed> {
         name: word(&resource["name"]),
         kind: word(&resource["kind"]),
         namespaced: resource["namespaced"] == true,
-        verbs: resource["verbs"].as_array().into_iter().flatten().map(word).collect::<BTreeSet<_>>(),
+        verbs: resource["verbs"].as_array().into_iter().flatten().take(MAX_VERBS).map(word).collect::<BTreeSet<_>>(),
     };
     document["resources"].as_array().into_iter().flatten().take(MAX_RESOURCES).map(listed).collect()
 }
@@ -150,16 +148,16 @@ fn object(document: &Value, namespaces: &Namespaces) -> Option<Object> {
         [Namespace::Main, Namespace::Other].into_iter().find(is)
     };
     let kind = word(&document["kind"]);
-    let own = if kind == "Namespace" { namespace(&document["name"]) } else { namespace(&document["namespace"]) };
+    let own =
+        if kind.as_str() == "Namespace" { namespace(&document["name"]) } else { namespace(&document["namespace"]) };
     let is_named = fields.get("name").is_some_and(|name| name.as_str().is_some_and(|name| !name.is_empty()));
-    let name = document["name"].as_str().filter(|_| is_named && own.is_some() && kind != "Namespace");
+    let name = document["name"].as_str().filter(|_| is_named && own.is_some() && kind.as_str() != "Namespace");
     Some(Object { kind, name: name.and_then(|name| name.parse().ok()), namespace: own })
 }
 
-/// A word of the API, cut to what a reader has to see.
-fn word(value: &Value) -> String {
-    let text = value.as_str().unwrap_or_default();
-    text.chars().filter(char::is_ascii_graphic).take(MAX_WORD).collect()
+/// A word of the API.
+fn word(value: &Value) -> Word {
+    Word::of(value.as_str().unwrap_or_default())
 }
 
 /// Whole requests of billionths.

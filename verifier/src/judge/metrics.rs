@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use smi_schemas::codes::Code;
-use smi_schemas::metrics::{Direction, Edges, Item, Listed, Object, Of, Percent, Question, Reading, Shows};
+use smi_schemas::metrics::{
+    Direction, Edges, Item, Listed, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Object, Of, Percent, Question, Reading, Shows,
+};
 use smi_schemas::names::Slug;
 use smi_schemas::smi::{Kind, Namespace};
+
+use super::Malformed;
 
 /// Milliseconds by which the clocks of cluster and runner may differ.
 pub const MAX_SKEW_MS: i64 = 30_000;
@@ -22,8 +26,16 @@ pub fn shows(question: &Question, reading: &Reading) -> bool {
     unshown(question, reading).is_none()
 }
 
+/// The same of a reading in a report, which has no more than is transcribed.
+pub(super) fn unmet(question: &Question, reading: &Reading) -> Result<Option<Code>, Malformed> {
+    if reading.items.len() > MAX_ITEMS {
+        return Err(Malformed::Extra { what: "an item of a reading" });
+    }
+    Ok(unshown(question, reading))
+}
+
 /// Why a reading does not show what it must, if it does not.
-pub(super) fn unshown(question: &Question, reading: &Reading) -> Option<Code> {
+fn unshown(question: &Question, reading: &Reading) -> Option<Code> {
     if question.shows == Shows::Denied {
         return (reading.http != FORBIDDEN).then_some(Code::MetricsExposed);
     }
@@ -45,17 +57,23 @@ pub(super) fn unshown(question: &Question, reading: &Reading) -> Option<Code> {
     }
 }
 
-/// What discovery lists: TrafficMetrics that can be read one by one and together, namespaces and pods among them, and
-/// only namespaces and nodes outside of namespaces. Of edges the text says nothing.
-pub(super) fn resources(listed: &[Listed]) -> bool {
-    let reads = |resource: &Listed| ["get", "list"].into_iter().all(|verb| resource.verbs.contains(verb));
-    let whole: Vec<&Listed> = listed.iter().filter(|resource| !resource.name.contains('/')).collect();
-    let is_there = |name: &str| whole.iter().any(|resource| resource.name == name);
+/// Why discovery does not list what it must, if it does not: TrafficMetrics that can be read one by one and together,
+/// namespaces and pods among them, and only namespaces and nodes outside of namespaces. Of edges the text says nothing.
+pub(super) fn unlisted(listed: &[Listed]) -> Result<Option<Code>, Malformed> {
+    if listed.len() > MAX_RESOURCES || listed.iter().any(|resource| resource.verbs.len() > MAX_VERBS) {
+        return Err(Malformed::Extra { what: "a resource of the metrics API" });
+    }
+    let reads = |resource: &Listed| {
+        ["get", "list"].into_iter().all(|verb| resource.verbs.iter().any(|listed| listed.as_str() == verb))
+    };
+    let whole: Vec<&Listed> = listed.iter().filter(|resource| !resource.name.as_str().contains('/')).collect();
+    let is_there = |name: &str| whole.iter().any(|resource| resource.name.as_str() == name);
     let is_sound = |resource: &&Listed| {
         let clusters = ["namespaces", "nodes"].contains(&resource.name.as_str());
-        resource.kind == Kind::TrafficMetrics.as_str() && resource.namespaced != clusters && reads(resource)
+        resource.kind.as_str() == Kind::TrafficMetrics.as_str() && resource.namespaced != clusters && reads(resource)
     };
-    is_there("namespaces") && is_there("pods") && whole.iter().all(is_sound)
+    let sound = is_there("namespaces") && is_there("pods") && whole.iter().all(is_sound);
+    Ok((!sound).then_some(Code::MetricsMisshapen))
 }
 
 /// The one TrafficMetrics that an answer is, of the resource that was asked for.
@@ -71,11 +89,11 @@ fn of_one(question: &Question, reading: &Reading, judge: impl Fn(&Item) -> Optio
 
 /// The workload that an object is.
 fn pod(object: &Object) -> Option<&Slug> {
-    object.name.as_ref().filter(|_| object.kind == "Pod" && object.namespace == Some(Namespace::Main))
+    object.name.as_ref().filter(|_| object.kind.as_str() == "Pod" && object.namespace == Some(Namespace::Main))
 }
 
 fn listed(reading: &Reading, right: impl Fn(&BTreeSet<Slug>) -> bool) -> Option<Code> {
-    let is_of_pods = reading.list.as_ref().is_some_and(|list| list.kind == "Pod" && list.name.is_none());
+    let is_of_pods = reading.list.as_ref().is_some_and(|list| list.kind.as_str() == "Pod" && list.name.is_none());
     let pods: Option<Vec<Slug>> = reading.items.iter().map(|item| pod(item.resource.as_ref()?).cloned()).collect();
     let Some(pods) = pods.filter(|_| is_of_pods) else { return Some(Code::MetricsMisshapen) };
     let once: BTreeSet<Slug> = pods.iter().cloned().collect();
@@ -135,7 +153,7 @@ fn sum(reading: &Reading) -> Option<Code> {
     let Some((namespace, pods)) = reading.items.split_first() else { return Some(Code::MetricsMisshapen) };
     let counts = |item: &Item| Some(item.success?.saturating_add(item.failure?));
     let of_pods: Option<Vec<u64>> = pods.iter().map(counts).collect();
-    let is_namespace = namespace.resource.as_ref().is_some_and(|object| object.kind == "Namespace");
+    let is_namespace = namespace.resource.as_ref().is_some_and(|object| object.kind.as_str() == "Namespace");
     let (Some(whole), Some(parts)) = (counts(namespace).filter(|_| is_namespace), of_pods) else {
         return Some(Code::MetricsMisshapen);
     };
