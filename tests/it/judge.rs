@@ -185,6 +185,24 @@ fn batches(case: &Case, batches: Vec<Tally>) -> Result<(Status, Code), Malformed
 }
 
 #[test]
+fn counts_that_do_not_add_up_are_no_observation() {
+    let case = Case::new();
+    let all = || counts(&[("server", 20)], &[]);
+    for (control, what) in [
+        (Tally { sent: 20, ..counts(&[("server", 19)], &[]) }, "a request is lost"),
+        (Tally { logged: 1, ..all() }, "more is logged than went unanswered"),
+        (counts(&[("server", 20)], &[(Unanswered::Timeout, 0)]), "zero is a count"),
+        (counts(&[("stranger", 20)], &[]), "a stranger answers"),
+        (counts(&[("server", 19)], &[]), "a round is missing"),
+    ] {
+        let mut seen = case.ideal(DENY);
+        window(&mut seen, 0).cells[HEALTH] = control;
+        window(&mut seen, 0).elapsed_ms = 60_000;
+        assert_eq!(case.judge(DENY, &seen).map_err(Malformed::code), Err(Code::ObservationMalformed), "{what}");
+    }
+}
+
+#[test]
 fn bounds_of_shares_are_inclusive() {
     let case = Case::new();
     let batch = |first: u32| counts(&[("web-v1", first), ("web-v2", 2100 - first)], &[]);
