@@ -19,7 +19,7 @@ const NO_MESH: &str = "none";
 const SANDBOX: &str = "sandbox";
 
 /// The profiles that this build carries.
-const DRAFT: [&[u8]; 8] = [
+const PROFILES: [&[u8]; 8] = [
     include_bytes!("../meshes/none.yaml"),
     include_bytes!("../meshes/traefik-mesh.yaml"),
     include_bytes!("../meshes/open-service-mesh.yaml"),
@@ -229,7 +229,7 @@ impl Profile {
 
     /// Every profile that this build carries.
     pub fn all() -> Vec<(Self, Digest)> {
-        DRAFT.iter().filter_map(|bytes| Self::read(bytes).ok()).collect()
+        PROFILES.iter().filter_map(|bytes| Self::read(bytes).ok()).collect()
     }
 
     /// The meshes whose profiles this build carries.
@@ -287,7 +287,7 @@ mod tests {
         let slugs: Vec<String> = Profile::all().iter().map(|(profile, _)| profile.slug.to_string()).collect();
         let known = "none traefik-mesh open-service-mesh fsm linkerd nginx-service-mesh consul istio";
         assert_eq!(slugs.join(" "), known);
-        assert_eq!(slugs.len(), DRAFT.len());
+        assert_eq!(slugs.len(), PROFILES.len());
     }
 
     #[test]

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smi_schemas::feed::{ApiSummary, Capability, Compliance};
 use smi_schemas::names::Slug;
 use smi_schemas::report::{Result, Status, Tally, Unanswered};
 use smi_schemas::smi::{Api, ApiVersion};
-use smi_schemas::statement::Filters;
-use smi_schemas::suite::{Assertion, Cell, Class, DRAFT, Expect, Shape, Suite, Via};
+use smi_schemas::statement::{Filters, Predicate};
+use smi_schemas::suite::{Assertion, Cell, Class, DRAFT, Expect, Level, Shape, Suite, Via};
 use smi_tests::simulate::{self, answered, unanswered};
+use smi_tests::vectors;
+use smi_verifier::capability::summarize;
 use smi_verifier::judge::Context;
+use smi_verifier::verify;
 
 fn run(apis: &[(Api, ApiVersion)], mesh: &simulate::Mesh<'_>) -> (Suite, Vec<Result>) {
     let suite = Suite::read(DRAFT.bytes).unwrap().0;
@@ -180,4 +184,40 @@ fn an_api_that_is_not_served_is_not_supported_and_an_older_one_not_applicable() 
     let older = [(Api::Specs, ApiVersion::V1alpha4), (Api::Split, ApiVersion::V1alpha2)];
     let (_, results) = run(&older, &simulate::ideal);
     assert_eq!(status(&results, "smi.split.ab-match"), Status::NotApplicable);
+}
+
+/// What is said of each API when these assertions fail and all others pass.
+fn summaries(apis: &[(Api, ApiVersion)], fails: impl Fn(&Assertion) -> bool) -> Vec<ApiSummary> {
+    let (suite, mut results) = run(apis, &simulate::ideal);
+    for (assertion, result) in suite.assertions.iter().zip(&mut results) {
+        if result.status == Status::Pass && fails(assertion) {
+            result.status = Status::Fail;
+        }
+    }
+    let scored = executed(&suite, &results).filter(|(assertion, _)| assertion.level.is_scored()).count();
+    let sound = verify(&vectors::sound(), &vectors::policy(vectors::keyring(), None), vectors::now()).unwrap();
+    let apis = apis.iter().copied().collect();
+    let predicate = Predicate { apis, assertions: results, ..sound.statement().predicate.clone() };
+    let summaries = summarize(&suite, &predicate);
+    assert_eq!(summaries.iter().map(|summary| summary.scored as usize).sum::<usize>(), scored);
+    summaries
+}
+
+#[test]
+fn core_behaviours_decide_and_where_there_are_none_the_extended_ones_do() {
+    use Capability::{Full, None as Nothing, Partial};
+    use Compliance::{Compliant, NonCompliant};
+    let core = |assertion: &Assertion| (assertion.level, assertion.class) == (Level::Core, Class::Behaviour);
+    // Access, specs and split have core behaviours, metrics has not.
+    let said = |fails: &dyn Fn(&Assertion) -> bool| -> Vec<_> {
+        summaries(&NEWEST, fails).iter().map(|summary| (summary.capability, summary.compliance)).collect()
+    };
+    let (all, failing) = ((Full, Compliant), (Nothing, NonCompliant));
+    assert_eq!(said(&|_| false), [all; 4]);
+    assert_eq!(said(&core), [failing, failing, failing, all]);
+    let partial = (Partial, NonCompliant);
+    assert_eq!(said(&|assertion| !core(assertion)), [partial, partial, partial, failing]);
+    // What does not exist in an older version takes nothing away; what is not served is not there.
+    let older = summaries(&[(Api::Specs, ApiVersion::V1alpha4), (Api::Split, ApiVersion::V1alpha2)], |_| false);
+    assert_eq!(older.iter().map(|summary| summary.capability).collect::<Vec<_>>(), [Nothing, Nothing, Full, Nothing]);
 }

@@ -117,11 +117,12 @@ fn discovery_must_list_what_the_text_lists() {
         listed.as_array_mut().unwrap().push(nodes);
     };
     assert_eq!(judged(nodes).status, Status::Pass);
-    let changes: [fn(&mut Value); 6] = [
+    let changes: [fn(&mut Value); 7] = [
         |listed| listed[0]["namespaced"] = json!(true),
         |listed| listed[1]["namespaced"] = json!(false),
         |listed| listed[1]["kind"] = json!("Pod"),
         |listed| listed[0]["verbs"] = json!(["list"]),
+        |listed| listed[0]["name"] = json!("nodes"),
         |listed| drop(listed.as_array_mut().unwrap().remove(1)),
         |listed| *listed = json!([]),
     ];

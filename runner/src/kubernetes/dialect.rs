@@ -361,16 +361,30 @@ mod tests {
         Dialect { apis: BTreeMap::from([(api, version)]), ..Dialect::default() }
     }
 
-    /// The fields of an object, wherever they are, after it was read back as what it was.
+    /// The fields of an object, wherever they are, after a mesh read it and wrote it again.
     fn written(resource: &Value, dialect: &Dialect) -> Value {
         let resource: Resource = serde_json::from_value(resource.clone()).unwrap();
         let mut object = dialect.write(&resource, &namespaces()).unwrap();
+        let read = dialect.read(&object, &namespaces()).unwrap();
+        assert_eq!((read.kind(), read.name()), (resource.kind(), resource.name()));
+        assert_eq!(dialect.write(&read, &namespaces()), Some(object.clone()));
         let (api, version) = dialect.apis.first_key_value().unwrap();
         assert_eq!(object["apiVersion"], format!("{api}.smi-spec.io/{version}"));
         for field in ["apiVersion", "kind", "metadata"] {
             object.as_object_mut().unwrap().remove(field);
         }
         object
+    }
+
+    #[test]
+    fn what_is_spoken_is_what_the_table_names() {
+        let expected = [
+            (Api::Access, [V1alpha1, V1alpha2, V1alpha3].into()),
+            (Api::Specs, ApiVersion::ALL.into()),
+            (Api::Split, ApiVersion::ALL.into()),
+            (Api::Metrics, [V1alpha1].into()),
+        ];
+        assert_eq!(all_spoken(), expected.into());
     }
 
     #[test]
@@ -399,6 +413,20 @@ mod tests {
                 .clone()
         };
         assert_eq!((of(false), of(true)), (Value::Null, HTTP_PORT.into()));
+    }
+
+    #[test]
+    fn a_schema_demands_a_port_where_it_has_its_fields() {
+        let demands = |required: Value| {
+            let fields = json!({"destination": {"required": required}});
+            let at_root = demands_port(&json!({"properties": fields}));
+            let in_spec = demands_port(&json!({"properties": {"spec": {"properties": fields}}}));
+            assert_eq!(at_root, in_spec);
+            at_root
+        };
+        assert!(demands(json!(["name", "port"])));
+        assert!(!demands(json!(["name"])));
+        assert!(!demands(Value::Null));
     }
 
     #[test]
@@ -449,7 +477,7 @@ mod tests {
         let changed = json!({"service": "web", "backends": [], "matches": [{"name": "g"}]});
         assert_eq!(of(changed), ["/spec/backends"]);
         assert_eq!(of(Value::Null), ["/spec"]);
-        assert_eq!(lost(&json!({"spec": {}}), &json!({})), Vec::<String>::new());
+        assert_eq!(lost(&json!({"spec": {}, "matches": []}), &json!({})), Vec::<String>::new());
         assert_eq!(lost(&json!({"matches": [{"name": "a"}]}), &json!({"matches": [{}]})), ["/matches/0/name"]);
     }
 

@@ -201,11 +201,8 @@ fn quantity(value: &Value) -> Option<u128> {
     let kept = fraction.get(..usize::try_from(places).unwrap_or(0).min(fraction.len()))?;
     let number: u128 = format!("{whole}{kept}").parse().unwrap_or(0);
     let shift = places - i32::try_from(kept.len()).ok()?;
-    let scaled = if shift < 0 {
-        number / 10_u128.checked_pow(shift.unsigned_abs())?
-    } else {
-        number.checked_mul(10_u128.checked_pow(shift.unsigned_abs())?)?
-    };
+    let power = 10_u128.checked_pow(shift.unsigned_abs())?;
+    let scaled = if shift.is_negative() { number / power } else { number.checked_mul(power)? };
     scaled.checked_mul(binary.unwrap_or(1))
 }
 
@@ -229,6 +226,7 @@ mod tests {
             ("2Ki", Some(2_048 * nano)),
             ("1e3", Some(1_000 * nano)),
             ("12e-3", Some(12_000_000)),
+            ("27e-10", Some(2)),
             ("0.5", Some(nano / 2)),
             ("0.0000000019", Some(1)),
             ("900u", Some(900_000)),
@@ -238,7 +236,8 @@ mod tests {
             ("-1", None),
             ("1x", None),
             ("1.2.3", None),
-            ("99999999999999999999", None),
+            ("123456789012345678", Some(123_456_789_012_345_678 * nano)),
+            ("1234567890123456789", None),
             ("1e99", None),
         ] {
             assert_eq!(quantity(&json!(text)), billionths, "{text:?}");
@@ -277,6 +276,62 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_read_and_the_names_of_strangers_are_not() {
+        let list = json!({
+            "kind": "TrafficMetricsList", "resource": {"kind": "Pod", "namespace": "run-a"},
+            "items": [
+                {
+                    "resource": {"kind": "Pod", "namespace": "run-a-other", "name": "foo"},
+                    "edge": {"direction": "from", "side": "server", "resource": {"kind": "Namespace", "name": "run-a"}},
+                    "metrics": [{"name": "median", "value": "1"}],
+                },
+                {
+                    "resource": {"kind": "Pod", "namespace": "elsewhere", "name": "bar"},
+                    "edge": {"direction": "in", "side": "middle"},
+                    "backend": {"apex": "web", "name": "web-v1", "weight": 90},
+                },
+                {"resource": {}, "backend": {"apex": "web", "name": "web-v1"}},
+            ],
+        });
+        let items = json!([
+            {
+                "resource": {"kind": "Pod", "name": "foo", "namespace": "other"},
+                "edge": {"direction": "from", "side": "server", "resource": {"kind": "Namespace", "namespace": "main"}},
+                "others": 1,
+            },
+            {
+                "resource": {"kind": "Pod"}, "edge": {},
+                "backend": {"apex": "web", "name": "web-v1", "weight": 90},
+            },
+            {},
+        ]);
+        let read = |answers: &[&Value]| {
+            let at = OffsetDateTime::UNIX_EPOCH;
+            let answers: Vec<_> = answers.iter().map(|body| Answer { http: 200, body: (*body).clone(), at }).collect();
+            serde_json::to_value(reading(&answers, &namespaces())).unwrap()
+        };
+        let resource = json!({"kind": "Pod", "namespace": "main"});
+        assert_eq!(read(&[&list]), json!({"http": 200, "list": resource, "items": items}));
+        // What is asked for a sum is no list, and what is neither kind of answer shows nothing.
+        let both = read(&[&json!({"kind": "TrafficMetrics"}), &list]);
+        assert_eq!((&both["list"], both["items"].as_array().unwrap().len()), (&Value::Null, 4));
+        assert_eq!(read(&[&json!({"kind": "Status", "items": []})]), json!({"http": 200}));
+    }
+
+    #[test]
+    fn discovery_is_read_word_by_word() {
+        let document = json!({"resources": [
+            {"name": "pods/edges", "kind": "TrafficMetrics", "namespaced": true, "verbs": ["get", "list"]},
+            {"name": "no\u{1b}des", "kind": "x".repeat(MAX_WORD + 1), "namespaced": false},
+        ]});
+        let listed = json!([
+            {"name": "pods/edges", "kind": "TrafficMetrics", "namespaced": true, "verbs": ["get", "list"]},
+            {"name": "nodes", "kind": "x".repeat(MAX_WORD), "namespaced": false, "verbs": []},
+        ]);
+        assert_eq!(serde_json::to_value(resources(&document)).unwrap(), listed);
+    }
+
+    #[test]
     fn an_answer_that_is_none_has_its_status_only() {
         let at = OffsetDateTime::UNIX_EPOCH;
         let answers = [
@@ -302,5 +357,6 @@ mod tests {
             (vec![format!("{base}/pods")], Some("labelSelector=app%3Da%2Ctier%3Db".to_owned()))
         );
         assert_eq!(of(json!({"of": "namespace", "shows": "sum"})), (vec![base.clone(), format!("{base}/pods")], None));
+        assert_eq!(of(json!({"of": "namespace", "shows": "object"})), (vec![base], None));
     }
 }
