@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
+use smi_schemas::metrics::Listing;
 use smi_schemas::names::Word;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
 use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
@@ -190,13 +191,13 @@ fn action(result: &ActionResult) -> Option<String> {
         }
         ActionResult::Lost(fields) if fields.is_empty() => None,
         ActionResult::Lost(fields) => Some(format!("not read back: {}", fields.join(", "))),
-        ActionResult::Resources(listed) => {
-            let listed = listed.iter().map(|resource| {
+        ActionResult::Resources(Listing { http, resources }) => {
+            let listed = resources.iter().map(|resource| {
                 let scope = if resource.namespaced { "namespaced" } else { "not namespaced" };
                 let verbs: Vec<&str> = resource.verbs.iter().map(Word::as_str).collect();
                 format!("{} ({}, {scope}, {})", resource.name, resource.kind, verbs.join(" and "))
             });
-            Some(format!("listed: {}", listed.collect::<Vec<_>>().join(", ")))
+            Some(format!("HTTP {http}, listed: {}", listed.collect::<Vec<_>>().join(", ")))
         }
     }
 }

@@ -52,6 +52,7 @@ impl SandboxTarget {
                 claimed_unsupported: BTreeSet::new(),
             },
             crds: Vec::new(),
+            metrics: BTreeSet::new(),
             enable: None,
         };
         let definitions = Definitions::new(None);
@@ -184,7 +185,7 @@ impl Lane for SandboxLane {
             }
             Action::RoundTrip(resource) => self.round_trip(resource),
             Action::Release => ActionResult::Done,
-            Action::Resources => ActionResult::Resources(metrics::resources(&self.get(ROOT, None).body)),
+            Action::Resources => ActionResult::Resources(metrics::listing(&self.get(ROOT, None))),
             Action::Refuse(flawed) => self.refuse(flawed),
             Action::Scale(scale) => {
                 self.sandbox.scale(&scale.workload, scale.replicas > 0);

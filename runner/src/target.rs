@@ -1,6 +1,6 @@
 //! What a target is to the runner: facts, and lanes in which things are done and seen. Targets only observe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use smi_schemas::Digest;
@@ -8,7 +8,9 @@ use smi_schemas::codes::Code;
 use smi_schemas::metrics::{Question, Reading};
 use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Tally};
-use smi_schemas::smi::{HttpMatch, HttpRouteGroup, Kind, Method, Namespace, Ports, Resource, Rule, TrafficTarget};
+use smi_schemas::smi::{
+    ApiVersion, HttpMatch, HttpRouteGroup, Kind, Method, Namespace, Ports, Resource, Rule, TrafficTarget,
+};
 use smi_schemas::statement::{self, Crd, Mesh, Subject};
 use smi_schemas::suite::{Action, Cell, Open, Protocol, Shape};
 
@@ -115,6 +117,8 @@ pub struct Facts {
     pub mesh: Mesh,
     /// The SMI CRDs.
     pub crds: Vec<Crd>,
+    /// The versions of the metrics API that discovery lists.
+    pub metrics: BTreeSet<ApiVersion>,
     /// The command with which a person has a mesh deny that does not.
     pub enable: Option<String>,
 }

@@ -8,6 +8,9 @@ use smi_schemas::smi::{Resource, ServiceAccount};
 use smi_schemas::suite::{Action, Cell, Expect, Flaw, Flawed, Scale, Via};
 use smi_verifier::judge::SUM_TOLERANCE;
 
+use crate::kubernetes::dialect::Namespaces;
+use crate::kubernetes::metrics::paths;
+
 /// An action in words.
 pub fn deed(action: &Action) -> String {
     let object = |resource: &Resource| format!("{} {}", resource.kind(), resource.name());
@@ -84,8 +87,9 @@ pub fn asked(question: &Question) -> String {
     let edges = if question.edges { "edges of " } else { "" };
     let labels: Vec<String> = question.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let labels = if labels.is_empty() { String::new() } else { format!(" with {}", labels.join(", ")) };
-    let who = if question.restricted { " asked for by who may get the edges of pods only" } else { "" };
-    format!("metrics, {edges}{of}{labels}{who}")
+    let who = if question.restricted { ", as an account that may get the edges of pods only" } else { "" };
+    let path = paths(question, &Namespaces { main: "main".to_owned(), other: "other".to_owned() }).join(" and ");
+    format!("metrics, {edges}{of}{labels}{who} (GET {path})")
 }
 
 /// What an answer of the metrics API must show, in words.
@@ -104,8 +108,9 @@ pub fn shown(shows: &Shows) -> String {
         Shows::Edges(edges) => format!("edges from {}, to {}, and no others", names(&edges.from), names(&edges.to)),
         Shows::Sum => format!("the counts of its pods together, to {SUM_TOLERANCE} in a hundred"),
         Shows::Backends(backends) => {
-            let backends = backends.iter().map(|(name, weight)| format!("{name} with weight {weight}"));
-            format!("one item for each backend: {}", backends.collect::<Vec<_>>().join(", "))
+            let weights = backends.weights.iter().map(|(name, weight)| format!("{name} with weight {weight}"));
+            let weights: Vec<String> = weights.collect();
+            format!("one item for each backend of {}: {}", backends.apex, weights.join(", "))
         }
         Shows::Denied => "denied, with 403".to_owned(),
     }

@@ -521,7 +521,9 @@ fn noted(notes: &str, ids: &[&str], judged: impl Fn(&str) -> (Status, Code)) -> 
         let (of, rest) = row.split_first().unwrap();
         let glob: Glob = of.parse().unwrap();
         let matching = ids.iter().filter(|id| glob.matches(id)).map(|id| [&[(*id).to_owned()], rest].concat());
-        matching.collect::<Vec<_>>()
+        let matching: Vec<_> = matching.collect();
+        assert!(!matching.is_empty(), "no assertion is {of}");
+        matching
     };
     let said = |row: Vec<String>| match &row[..] {
         [id, status, reason] if status == "varies" => {

@@ -21,7 +21,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-/// Levels of objects and arrays in one document. A statement needs 10.
+/// Levels of objects and arrays in one document. A statement needs 14.
 pub const MAX_DEPTH: usize = 24;
 
 /// Why a document was not read.

@@ -104,10 +104,20 @@ pub enum Shows {
     Edges(Edges),
     /// Counts that are those of its pods together, which are listed behind it.
     Sum,
-    /// One item for each backend of the split, with its weight.
-    Backends(BTreeMap<Slug, u32>),
+    /// One item for each backend of the split, with root and weight.
+    Backends(Backends),
     /// Nothing: the account may not see it.
     Denied,
+}
+
+/// How a split divides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backends {
+    /// The root Service.
+    pub apex: Slug,
+    /// Backends with their weights.
+    pub weights: BTreeMap<Slug, u32>,
 }
 
 /// Of a hundred.
@@ -134,7 +144,7 @@ pub struct Edges {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reading {
-    /// The status of the answer.
+    /// The status of the answer; 504 when none came in time.
     pub http: u16,
     /// What a list says that it is of; absent for a single TrafficMetrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +166,9 @@ pub struct Object {
     /// Its namespace, where it is the lane's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
+    /// It has a name that is not the lane's, which is not told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// One TrafficMetrics. What the answer does not have, or not in the form of the text, is absent.
@@ -244,6 +257,17 @@ pub struct SplitBackend {
     pub weight: u32,
 }
 
+/// What discovery lists of the metrics API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listing {
+    /// The status of the answer; 504 when none came in time.
+    pub http: u16,
+    /// Its resources, the first [`MAX_RESOURCES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Listed>,
+}
+
 /// A resource of the metrics API, as discovery lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -256,13 +280,6 @@ pub struct Listed {
     pub namespaced: bool,
     /// What can be done with it.
     pub verbs: BTreeSet<Word>,
-}
-
-impl Edge {
-    /// Whether it is what a resource received from anybody.
-    pub fn is_all_received(&self) -> bool {
-        self.direction != Some(Direction::To) && self.resource.is_none()
-    }
 }
 
 fn is_zero(count: &u32) -> bool {

@@ -36,7 +36,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
-use crate::metrics::{Listed, Reading};
+use crate::metrics::{Listing, Reading};
 use crate::names::{AssertionId, Slug};
 use crate::smi::ApiVersion;
 
@@ -116,7 +116,7 @@ pub enum ActionResult {
     /// Fields that were written and not read back, as JSON pointers; none is the good case.
     Lost(Vec<String>),
     /// What discovery lists of the metrics API.
-    Resources(Vec<Listed>),
+    Resources(Listing),
 }
 
 /// Probing until the phase's cells agree, and then holding.

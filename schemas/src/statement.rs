@@ -41,7 +41,8 @@ pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate type of a result. A name, frozen for ever.
 pub const RESULT_TYPE: &str = "https://smi-spec.io/conformance/result/v1";
 
-/// The version of the predicate's shape that is written and read.
+/// The version of the predicate's shape that is written and read. Its shape is fixed with the first suite that is no
+/// candidate; until then version 1 may gain fields.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// An in-toto statement about a mesh.
@@ -102,6 +103,9 @@ pub struct Predicate {
     pub apis: BTreeMap<Api, ApiVersion>,
     /// The SMI CRDs found, by name.
     pub crds: Vec<Crd>,
+    /// The versions of the metrics API that discovery lists: it has no CRD. The sandbox has none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub metrics: BTreeSet<ApiVersion>,
     /// What was chosen of the suite.
     pub filters: Filters,
     /// Where the run departed from the suite.
@@ -334,7 +338,7 @@ impl Statement {
 
 impl Statement {
     fn is_about_the_runner(&self) -> bool {
-        let Predicate { runner, agent, mesh, crds, .. } = &self.predicate;
+        let Predicate { runner, agent, mesh, crds, metrics, .. } = &self.predicate;
         let [subject] = &self.subject[..] else { return false };
         mesh.slug.as_str() == "sandbox"
             && subject.digest.sha256 == runner.digest.hex()
@@ -342,6 +346,7 @@ impl Statement {
             && mesh.profile == runner.digest
             && mesh.claimed_unsupported.is_empty()
             && crds.is_empty()
+            && metrics.is_empty()
     }
 }
 

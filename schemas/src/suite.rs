@@ -121,6 +121,9 @@ pub struct Rules {
     pub deny: DenyRule,
     /// How batches become met or unmet.
     pub shares: SharesRule,
+    /// What answers of the metrics API show, in a suite that asks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsRule>,
 }
 
 /// Rules for rounds.
@@ -145,6 +148,14 @@ pub enum SharesRule {
     /// One batch within its bounds is enough, two outside fail.
     #[serde(rename = "shares/1")]
     Shares1,
+}
+
+/// Rules for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MetricsRule {
+    /// The answers in the last round decide; clocks may differ by half a minute, a sum by a tenth.
+    #[serde(rename = "metrics/1")]
+    Metrics1,
 }
 
 /// How long and how often a target probes.

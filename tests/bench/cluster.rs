@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use smi_runner::execute::execute;
 use smi_runner::image;
 use smi_runner::kubernetes::cluster::{Cluster, Options};
+use smi_runner::kubernetes::rbac::Metrics;
 use smi_runner::kubernetes::{Brought, KubernetesTarget, Survey};
 use smi_runner::mesh::Profile;
 use smi_runner::plan::{Plan, choose};
@@ -42,8 +43,13 @@ async fn measured(mesh: &str) {
     let id: [u8; 16] =
         Digest::of(format!("{:?}", std::time::SystemTime::now()).as_bytes()).as_bytes()[..16].try_into().unwrap();
     println!("cluster   run {}, to be cleaned up by this id if it breaks off", RunId::new(id));
-    let brought =
-        Brought { run: RunId::new(id), seed: 1, runner: Digest::of(b"benchmark"), image: image::NAME.to_owned() };
+    let brought = Brought {
+        run: RunId::new(id),
+        seed: 1,
+        runner: Digest::of(b"benchmark"),
+        image: image::NAME.to_owned(),
+        metrics: Metrics::of(plan.executed()),
+    };
     let profile = Profile::builtin(mesh).unwrap();
     let target = KubernetesTarget::prepare(cluster, survey, profile, plan.apis.clone(), brought).await.unwrap();
     let preflight = started.elapsed();

@@ -59,18 +59,18 @@ fn what_is_absent_is_just_absent() {
 fn a_run_says_it_before_and_after_and_signs_it() {
     let profile = "slug: none\nname: A\naddress: '{service}.{namespace}.svc'\nunsupported: [split]\n";
     let (profile, digest) = Profile::read(profile.as_bytes()).unwrap();
-    let Predicate { run, runner, agent, target, apis, crds, filters, overrides, assertions, .. } =
+    let Predicate { run, runner, agent, target, apis, crds, metrics, filters, overrides, assertions, .. } =
         verified(&vectors::sound()).statement().predicate.clone();
     let (suite, suite_digest) = Suite::read(vectors::SUITE).unwrap();
     let plan = Plan { suite, digest: suite_digest, filters, overrides, apis, absent: BTreeSet::new() };
     let mesh = profile.measured(digest, None, Enforcing::Off);
-    let facts = Facts { subject: Vec::new(), agent: agent.digest, target, mesh, crds, enable: None };
+    let facts = Facts { subject: Vec::new(), agent: agent.digest, target, mesh, crds, metrics, enable: None };
     let begun = Begun { id: run.id, seed: 0, purpose: Purpose::Official, started_at: run.started_at, runner };
 
     let mut told = Vec::new();
     output::facts(&mut told, &plan, &facts, &begun).unwrap();
     let told = String::from_utf8(told).unwrap();
-    let line = "apis      access v1alpha3, specs v1alpha4, split v1alpha4 (claimed unsupported)\n";
+    let line = "apis      access v1alpha3, specs v1alpha4, split v1alpha4 (claimed unsupported)";
     assert!(told.contains(line), "{told}");
 
     let executed = Executed { results: assertions, interrupted: false };

@@ -105,6 +105,7 @@ fn fake(mesh: Mesh, act: fn(&Action) -> ActionResult) -> Fake {
         },
         enable: None,
         crds: Vec::new(),
+        metrics: [].into(),
     };
     Fake { facts, mesh, act, spacing: Duration::from_millis(250), failing_wipes: 0 }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use smi_schemas::codes::Code;
-use smi_schemas::metrics::{Listed, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Question, Reading};
+use smi_schemas::metrics::{Listed, Listing, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Question, Reading};
 use smi_schemas::names::Word;
 use smi_schemas::report::{ActionResult, Observations, Phase, Status};
 use smi_schemas::smi::{Api, ApiVersion};
@@ -32,7 +32,7 @@ const CASES: &str = r#"[
     "/items/0/resource/name": ["client"], "/items/0/resource/kind": ["Deployment"], "/items/0/resource/namespace": ["other"]},
    {"/items/0/success": [null]}],
   [{"of": "pods", "shows": {"includes": ["server"]}},
-   {"/list": [null], "/list/kind": ["Service"], "/list/name": ["server"], "/items": [[]],
+   {"/list": [null], "/list/kind": ["Service"], "/list/name": ["server"], "/list/foreign": [true], "/items": [[]],
     "/items/0/resource": [null], "/items/0/resource/name": ["client"]},
    {}],
   [{"of": "pods", "labels": {"app": "server"}, "shows": {"only": ["server"]}},
@@ -52,15 +52,16 @@ const CASES: &str = r#"[
    {"/items/0/ageMs": [90001, -30001, null], "/items/0/windowMs": [null, 0]},
    {"/items/0/ageMs": [90000, -30000]}],
   [{"of": {"pod": "server"}, "edges": true, "shows": {"edges": {"from": ["client"], "to": ["other"]}}},
-   {"/list": [null], "/items": [[]], "/items/0/edge": [null], "/items/0/edge/direction": [null, "to"],
+   {"/list": [null], "/list/kind": ["Service"], "/list/foreign": [true], "/items": [[]], "/items/0/edge": [null],
+    "/items/0/resource": [null], "/items/0/resource/name": ["client"], "/items/0/edge/direction": [null, "to"],
     "/items/0/edge/side": [null], "/items/0/edge/resource": [null], "/items/0/edge/resource/name": ["idle"]},
    {"/items/0/success": [0], "/items/0/edge/side": ["client"]}],
   [{"of": "namespace", "shows": "sum"},
    {"/items": [[]], "/items/0/success": [100], "/items/0/resource/kind": ["Pod"], "/items/1/success": [12],
     "/items/1/failure": [null]},
    {"/items/1/success": [30, 20]}],
-  [{"of": {"split": "a"}, "shows": {"backends": {"v1": 90, "v2": 10}}},
-   {"/items": [[]], "/items/0/backend": [null], "/items/0/backend/weight": [80], "/items/0/backend/name": ["v2"]},
+  [{"of": {"split": "a"}, "shows": {"backends": {"apex": "web", "weights": {"v1": 90, "v2": 10}}}},
+   {"/items": [[]], "/items/0/backend": [null], "/items/0/backend/apex": ["v1"], "/items/0/backend/weight": [80], "/items/0/backend/name": ["v2"]},
    {}],
   [{"of": {"pod": "server"}, "restricted": true, "shows": "denied"},
    {"/http": [200, 404]},
@@ -104,7 +105,8 @@ fn discovery_must_list_what_the_text_lists() {
     let judged = |change: fn(&mut Value)| {
         let mut listed = serde_json::to_value(ideal_resources()).unwrap();
         change(&mut listed);
-        let actions = vec![ActionResult::Resources(serde_json::from_value(listed).unwrap())];
+        let resources = serde_json::from_value(listed).unwrap();
+        let actions = vec![ActionResult::Resources(Listing { http: 200, resources })];
         let phases = vec![Phase { actions, window: None }];
         judge(&context, discovery, Some(&Observations { phases, fault: None })).unwrap()
     };
@@ -163,7 +165,10 @@ fn readings_are_as_many_as_questions_and_bounded() {
     let discovery = |change: fn(&mut Vec<Listed>)| {
         let mut listed = ideal_resources();
         change(&mut listed);
-        let phases = vec![Phase { actions: vec![ActionResult::Resources(listed)], window: None }];
+        let phases = vec![Phase {
+            actions: vec![ActionResult::Resources(Listing { http: 200, resources: listed })],
+            window: None,
+        }];
         let place = suite.assertions.iter().position(|assertion| assertion.id.as_str() == "smi.metrics.discovery");
         judge(&context, &suite.assertions[place.unwrap()], Some(&Observations { phases, fault: None }))
     };

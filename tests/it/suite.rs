@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use smi_schemas::metrics::Of;
 use smi_schemas::smi::{Api, Resource};
 use smi_schemas::suite::{Assertion, Class, DRAFT, Fault, Level, Place, Suite, SuiteError, Via};
 
@@ -119,8 +120,9 @@ fn faults(edit: impl FnOnce(&mut Value)) -> Vec<(Place, Fault)> {
     let mut suite = sound();
     edit(&mut suite);
     match Suite::read(&serde_json::to_vec(&suite).unwrap()) {
+        Ok(_) => Vec::new(),
         Err(SuiteError::Faults(faults)) => faults,
-        other => panic!("{other:?}"),
+        other @ Err(_) => panic!("{other:?}"),
     }
 }
 
@@ -336,5 +338,62 @@ fn loopback_is_only_for_health() {
     for assertion in draft().assertions {
         let cells = assertion.phases.iter().flat_map(|phase| phase.controls.iter().chain(&phase.expect));
         assert!(cells.into_iter().all(|cell| cell.via != Via::Loopback), "{}", assertion.id);
+    }
+}
+
+/// What is asked of the metrics API, of whom, and beside which requests.
+#[test]
+fn questions_that_cannot_be_asked_are_found() {
+    let asking = |question: Value, edit: fn(&mut Value)| {
+        faults(|s| {
+            s["rules"]["metrics"] = json!("metrics/1");
+            let assertion = &mut s["assertions"][0];
+            assertion["versions"]["metrics"] = json!(["v1alpha1"]);
+            assertion["phases"][0]["metrics"] = json!([question]);
+            edit(s);
+        })
+    };
+    let sound = json!({"of": {"pod": "client"}, "shows": "object"});
+    assert_eq!(asking(sound.clone(), |_| ()), []);
+    let found = |question: Value, edit: fn(&mut Value)| {
+        asking(question, edit).into_iter().map(|(place, fault)| (place.to_string(), fault)).collect::<Vec<_>>()
+    };
+    let here = |fault| vec![("smi.split.sound, phase 1".to_owned(), fault)];
+    let without_rule = found(sound.clone(), |s| drop(s["rules"].as_object_mut().unwrap().remove("metrics")));
+    assert_eq!(without_rule, [("suite".to_owned(), Fault::NoMetricsRule)]);
+    let silent = found(sound, |s| {
+        let phase = s["assertions"][0]["phases"][0].as_object_mut().unwrap();
+        phase.remove("controls");
+        phase.remove("expect");
+    });
+    assert!(silent.contains(&here(Fault::NothingToCount)[0]), "{silent:?}");
+
+    let client = || Of::Pod("client".parse().unwrap());
+    for (question, of) in [
+        (json!({"of": "pods", "shows": "object"}), Of::Pods),
+        (json!({"of": {"pod": "client"}, "edges": true, "shows": "names"}), client()),
+        (json!({"of": {"pod": "client"}, "shows": {"includes": ["client"]}}), client()),
+        (json!({"of": {"pod": "client"}, "shows": {"edges": {"from": [], "to": []}}}), client()),
+        (json!({"of": "pods", "shows": "sum"}), Of::Pods),
+        (json!({"of": "namespace", "shows": {"backends": {"apex": "web", "weights": {}}}}), Of::Namespace),
+        (json!({"of": {"pod": "client"}, "labels": {"app": "client"}, "shows": "object"}), client()),
+        (json!({"of": {"pod": "client"}, "shows": "denied"}), client()),
+    ] {
+        assert_eq!(found(question.clone(), |_| ()), here(Fault::OtherQuestion(of)), "{question}");
+    }
+    for (lo, hi) in [(6, 5), (0, 101)] {
+        let question = json!({"of": {"pod": "client"}, "shows": {"failures": {"lo": lo, "hi": hi}}});
+        assert_eq!(found(question, |_| ()), here(Fault::BadPercent));
+    }
+    for question in [
+        json!({"of": {"pod": "nobody"}, "shows": "object"}),
+        json!({"of": "pods", "shows": {"only": ["nobody"]}}),
+        json!({"of": {"pod": "client"}, "edges": true, "shows": {"edges": {"from": ["nobody"], "to": []}}}),
+    ] {
+        assert_eq!(found(question, |_| ()), here(Fault::UnknownWorkload("nobody".to_owned())));
+    }
+    for backends in [json!({"apex": "nothing", "weights": {}}), json!({"apex": "web", "weights": {"nothing": 1}})] {
+        let question = json!({"of": {"split": "s"}, "shows": {"backends": backends}});
+        assert_eq!(found(question, |_| ()), here(Fault::UnknownService("nothing".to_owned())));
     }
 }

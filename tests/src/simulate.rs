@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use smi_schemas::metrics::{Direction, Edge, Item, Listed, Object, Of, Question, Reading, Shows, Side, SplitBackend};
+use smi_schemas::metrics::{
+    Backends, Direction, Edge, Item, Listed, Listing, Object, Of, Question, Reading, Shows, Side, SplitBackend,
+};
 use smi_schemas::names::{Slug, Word};
 use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Result, Tally, Unanswered, Window};
 use smi_schemas::smi::{Api, ApiVersion, Namespace};
@@ -66,7 +68,7 @@ fn done(apis: &BTreeMap<Api, ApiVersion>, action: &Action) -> ActionResult {
         Action::Discover(kind) => ActionResult::Served(apis.get(&kind.api()).copied().into_iter().collect()),
         Action::RoundTrip(_) => ActionResult::Lost(Vec::new()),
         Action::Refuse(_) => ActionResult::Refused,
-        Action::Resources => ActionResult::Resources(ideal_resources()),
+        Action::Resources => ActionResult::Resources(Listing { http: 200, resources: ideal_resources() }),
         _ => ActionResult::Done,
     }
 }
@@ -167,7 +169,7 @@ pub fn ideal_resources() -> Vec<Listed> {
 /// What a mesh reads that counts everything as it is.
 pub fn ideal_reading(question: &Question) -> Reading {
     let main = Some(Namespace::Main);
-    let pod = |name: &Slug| Object { kind: Word::of("Pod"), name: Some(name.clone()), namespace: main };
+    let pod = |name: &Slug| Object { kind: Word::of("Pod"), name: Some(name.clone()), namespace: main, foreign: false };
     let item = |object: Object, edge: Edge| Item {
         resource: Some(object),
         edge: Some(edge),
@@ -182,7 +184,7 @@ pub fn ideal_reading(question: &Question) -> Reading {
         others: 0,
     };
     let received = || Edge { direction: Some(Direction::From), side: Some(Side::Server), resource: None };
-    let of_kind = |kind: &str| Object { kind: Word::of(kind), name: None, namespace: main };
+    let of_kind = |kind: &str| Object { kind: Word::of(kind), name: None, namespace: main, foreign: false };
     let list = |kind: &str, items| Reading { http: 200, list: Some(of_kind(kind)), items };
     let one = |item| Reading { http: 200, list: None, items: vec![item] };
     match (&question.shows, &question.of) {
@@ -203,13 +205,14 @@ pub fn ideal_reading(question: &Question) -> Reading {
             let from = edges.from.iter().map(|other| edge(Direction::From, other));
             list("Pod", from.chain(edges.to.iter().map(|other| edge(Direction::To, other))).collect())
         }
-        (Shows::Backends(backends), Of::Split(name)) => {
-            let split = Object { kind: Word::of("TrafficSplit"), name: Some(name.clone()), namespace: main };
+        (Shows::Backends(Backends { apex, weights }), Of::Split(name)) => {
+            let split =
+                Object { kind: Word::of("TrafficSplit"), name: Some(name.clone()), namespace: main, foreign: false };
             let of = |(backend, weight): (&Slug, &u32)| Item {
-                backend: Some(SplitBackend { apex: name.clone(), name: backend.clone(), weight: *weight }),
+                backend: Some(SplitBackend { apex: apex.clone(), name: backend.clone(), weight: *weight }),
                 ..item(split.clone(), received())
             };
-            list("TrafficSplit", backends.iter().map(of).collect())
+            list("TrafficSplit", weights.iter().map(of).collect())
         }
         (Shows::Sum, _) => {
             let whole = item(of_kind("Namespace"), received());

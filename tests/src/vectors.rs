@@ -251,6 +251,7 @@ fn statement() -> Statement {
             enforcing: Enforcing::On,
             claimed_unsupported: BTreeSet::new(),
         },
+        metrics: [ApiVersion::V1alpha1].into(),
         crds: vec![
             crd("httproutegroups.specs", ApiVersion::V1alpha4),
             crd("tcproutes.specs", ApiVersion::V1alpha4),

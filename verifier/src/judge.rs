@@ -402,8 +402,8 @@ fn judge_action(context: &Context<'_>, action: &Action, result: &ActionResult) -
         (Action::Apply(_) | Action::Update(_) | Action::Open(_), ActionResult::Refused) => {
             judged(Status::Inconclusive, Code::ObjectRefused)
         }
-        (Action::Resources, ActionResult::Resources(listed)) => {
-            Ok(metrics::unlisted(listed)?.map(|reason| Judgement { status: Status::Fail, reason }))
+        (Action::Resources, ActionResult::Resources(listing)) => {
+            Ok(metrics::unlisted(listing)?.map(|reason| Judgement { status: Status::Fail, reason }))
         }
         (Action::RoundTrip(_), ActionResult::Refused) => judged(Status::Fail, Code::ObjectRefused),
         (Action::RoundTrip(_), ActionResult::Lost(fields)) if fields.is_empty() => Ok(None),

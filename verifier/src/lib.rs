@@ -362,18 +362,20 @@ fn replay(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
     all(Stage::Replay, findings)
 }
 
-/// On a cluster, an API was tested in a version that its CRDs serve, and left out only if they serve none that the
+/// On a cluster, an API was tested in a version that its CRDs serve, or discovery lists for metrics, and left out only if they serve none that the
 /// suite knows: support is discovered, not declared.
 fn discovered(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
     if matches!(predicate.target, Target::Sandbox {}) {
         return Ok(());
     }
     let mut findings = Vec::new();
-    // The metrics API has no CRDs: that it was tested is all that says that it is served.
-    for api in Api::ALL.into_iter().filter(|api| *api != Api::Metrics) {
+    for api in Api::ALL {
         let group = format!(".{api}.smi-spec.io");
         let crds = predicate.crds.iter().filter(|crd| crd.name.ends_with(&group));
-        let served: BTreeSet<ApiVersion> = crds.flat_map(|crd| crd.served.iter().copied()).collect();
+        let mut served: BTreeSet<ApiVersion> = crds.flat_map(|crd| crd.served.iter().copied()).collect();
+        if api == Api::Metrics {
+            served.clone_from(&predicate.metrics);
+        }
         let known = |version: &ApiVersion| {
             suite.assertions.iter().any(|assertion| assertion.versions.get(&api).is_some_and(|v| v.contains(version)))
         };

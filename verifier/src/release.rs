@@ -60,7 +60,7 @@ pub fn verify_release(bytes: &[u8], keyring: &Keyring, (suite, digest): &(Suite,
 fn same(released: &Versioned, file: &Versioned) -> Result<(), Refused> {
     if released.version != file.version {
         let detail = format!("suite {} was released, and the file is suite {}", released.version, file.version);
-        return refuse(Stage::Suite, Code::SuiteUnknown, detail);
+        return refuse(Stage::Suite, Code::SuiteDigest, detail);
     }
     if released.digest != file.digest {
         let detail = format!("suite {} of {}, and the file is {}", released.version, released.digest, file.digest);

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use smi_runner::execute::{Event, Executed, execute};
 use smi_runner::kubernetes::cleanup::{CleanupError, clean_up};
+use smi_runner::kubernetes::rbac::Metrics;
 use smi_runner::kubernetes::{Brought, KubernetesTarget, Survey};
 use smi_runner::mesh::Profile;
 use smi_runner::plan::{Plan, choose};
@@ -92,6 +93,7 @@ impl Conduct<'_> {
             seed: self.begun.seed,
             runner: self.begun.runner.digest,
             image: arguments.agent_image.clone().unwrap_or_else(|| image::NAME.to_owned()),
+            metrics: Metrics::of(plan.executed()),
         };
         let prepared = KubernetesTarget::prepare(cluster.clone(), survey, profile, plan.apis.clone(), brought);
         let prepared = tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use smi_runner::kubernetes::rbac::{ROLE, cluster_role};
+use smi_runner::kubernetes::rbac::{Metrics, ROLE, cluster_role};
 use smi_schemas::codes::Exit;
 
 use super::{CommandError, profile};
@@ -10,7 +10,8 @@ use crate::args::Rbac;
 
 pub(crate) fn rbac(arguments: &Rbac) -> Result<Exit, CommandError> {
     let profile = profile(&arguments.mesh)?;
-    let role = cluster_role(profile.as_ref().map(|(profile, _)| profile), arguments.metrics);
+    let metrics = if arguments.metrics { Metrics::Restricted } else { Metrics::None };
+    let role = cluster_role(profile.as_ref().map(|(profile, _)| profile), metrics);
     let role = serde_yaml_ng::to_string(&role).map_err(io::Error::other)?;
     let mut out = anstream::stdout().lock();
     writeln!(

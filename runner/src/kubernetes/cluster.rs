@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -24,7 +25,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection to it may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request is repeated that the server, or a webhook behind it, was not ready for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between such repetitions.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -183,15 +184,19 @@ impl Objects {
     }
 }
 
-/// The status of an answer and what is in it, whatever they say.
-pub(super) async fn answered(request: impl Future<Output = kube::Result<Value>>) -> Result<(u16, Value), ClusterError> {
-    match timeout(REQUEST_TIMEOUT, request).await {
-        Ok(Ok(body)) => Ok((200, body)),
-        Ok(Err(kube::Error::Api(status))) => Ok((status.code, Value::Null)),
-        // An answer that is no JSON is an answer.
-        Ok(Err(kube::Error::SerdeError(_))) => Ok((200, Value::Null)),
+/// The status of an answer and what is in it, if that is JSON. One that does not come in time has the status of a gateway
+/// that waits in vain.
+pub(super) async fn answered(client: &Client, request: http::Request<Vec<u8>>) -> Result<(u16, Value), ClusterError> {
+    const GATEWAY_TIMEOUT: u16 = 504;
+    let exchange = async {
+        let response = client.send(request.map(Body::from)).await?;
+        let status = response.status().as_u16();
+        Ok((status, response.into_body().collect_bytes().await?))
+    };
+    match timeout(REQUEST_TIMEOUT, exchange).await {
+        Ok(Ok((status, bytes))) => Ok((status, serde_json::from_slice(&bytes).unwrap_or_default())),
         Ok(Err(error)) => Err(sorted(&error)),
-        Err(_) => Err(ClusterError::Unreachable(format!("no answer in {} s", REQUEST_TIMEOUT.as_secs()))),
+        Err(_) => Ok((GATEWAY_TIMEOUT, Value::Null)),
     }
 }
 

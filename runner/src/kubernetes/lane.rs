@@ -14,7 +14,7 @@ use smi_agent::control::{Command, Reply};
 use smi_agent::{Identity, RequestId};
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
-use smi_schemas::metrics::{Question, ROOT, Reading};
+use smi_schemas::metrics::{Listing, Question, ROOT, Reading};
 use smi_schemas::names::{RunId, Slug};
 use smi_schemas::report::{ActionResult, Tally};
 use smi_schemas::smi::{Api, Kind, Namespace, Resource};
@@ -23,7 +23,7 @@ use smi_schemas::suite::{Action, Cell, Flawed, Open, Protocol, Scale, Service, S
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
-use super::cluster::{Cluster, ClusterError, Objects, answered};
+use super::cluster::{Cluster, ClusterError, Objects, PATIENCE, answered};
 use super::dialect::{self, Dialect, Namespaces};
 use super::mesh::{self, container, is_ready, pod_resource};
 use super::metrics::{self, Answer};
@@ -328,17 +328,30 @@ impl KubernetesLane {
         create(cluster, vec![of.role_binding()]).await.map_err(PreflightError::fault)
     }
 
-    /// What the metrics API answers, whatever it is.
+    /// What the metrics API answers. That the API server itself refuses to ask it is a fault.
     async fn ask(&self, path: &str, restricted: bool) -> Result<Answer, Fault> {
-        let request = || {
-            let request = http::Request::get(path);
-            let request = if restricted { request.header("Impersonate-User", RESTRICTED_USER) } else { request };
-            request.body(Vec::new()).map_err(kube::Error::HttpError)
-        };
-        let client = self.common.cluster.client();
-        let answer = answered(async { client.request::<Value>(request()?).await }).await;
-        let (http, body) = answer.map_err(ClusterError::fault)?;
-        Ok(Answer { http, body, at: SystemTime::now().into() })
+        let request = http::Request::get(path);
+        let request = if restricted { request.header("Impersonate-User", RESTRICTED_USER) } else { request };
+        let malformed = |error: http::Error| ClusterError::Malformed(error.to_string()).fault();
+        let request = request.body(Vec::new()).map_err(malformed)?;
+        let (http, body) = answered(&self.common.cluster.client(), request).await.map_err(ClusterError::fault)?;
+        match http {
+            401 | 429 => Err(ClusterError::Denied(format!("GET {path}: {http}")).fault()),
+            403 if !restricted => Err(ClusterError::Denied(format!("GET {path}: {http}")).fault()),
+            _ => Ok(Answer { http, body, at: SystemTime::now().into() }),
+        }
+    }
+
+    /// What the metrics API lists, asked for a while if it does not answer.
+    async fn listing(&self) -> Result<Listing, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let listing = metrics::listing(&self.ask(ROOT, false).await?);
+            if listing.http < 500 || Instant::now() >= deadline {
+                return Ok(listing);
+            }
+            sleep(POLL).await;
+        }
     }
 
     fn discovered(&self, kind: Kind) -> ActionResult {
@@ -395,7 +408,7 @@ impl Lane for KubernetesLane {
             Action::RoundTrip(resource) => self.round_trip(resource).await,
             // What is tested is known; the judge says whether it is one release.
             Action::Release => Ok(ActionResult::Done),
-            Action::Resources => Ok(ActionResult::Resources(metrics::resources(&self.ask(ROOT, false).await?.body))),
+            Action::Resources => self.listing().await.map(ActionResult::Resources),
             Action::Refuse(flawed) => self.refuse(flawed).await,
             Action::Scale(Scale { workload, replicas: 0 }) => self.end(workload).await.map(|()| ActionResult::Done),
             Action::Scale(Scale { workload, .. }) => self.start(workload).await.map(|()| ActionResult::Done),

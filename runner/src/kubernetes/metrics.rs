@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use smi_schemas::metrics::{
-    Direction, Edge, Item, Listed, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Object, Of, Question, ROOT, Reading, Shows,
-    Side, SplitBackend,
+    Direction, Edge, Item, Listed, Listing, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Object, Of, Question, ROOT, Reading,
+    Shows, Side, SplitBackend,
 };
 use smi_schemas::names::{Slug, Word};
 use smi_schemas::smi::Namespace;
@@ -25,7 +25,10 @@ use time::format_description::well_known::Rfc3339;
 use super::dialect::Namespaces;
 
 /// Decimal places to which quantities are read.
-const NANO: u32 = 9;
+const NANO: i32 = 9;
+
+/// The status of an answer that has metrics.
+const OK: u16 = 200;
 
 /// An answer as it came.
 pub(crate) struct Answer {
@@ -59,7 +62,7 @@ pub(crate) fn reading(answers: &[Answer], namespaces: &Namespaces) -> Reading {
     let mut reading = Reading::default();
     for Answer { http, body, at } in answers {
         reading.http = *http;
-        if *http != 200 {
+        if *http != OK {
             return Reading { http: *http, ..Reading::default() };
         }
         if let Some(items) = body["items"].as_array().filter(|_| body["kind"] == "TrafficMetricsList") {
@@ -75,14 +78,15 @@ pub(crate) fn reading(answers: &[Answer], namespaces: &Namespaces) -> Reading {
 }
 
 /// What discovery lists.
-pub(crate) fn resources(document: &Value) -> Vec<Listed> {
+pub(crate) fn listing(Answer { http, body, .. }: &Answer) -> Listing {
     let listed = |resource: &Value| Listed {
         name: word(&resource["name"]),
         kind: word(&resource["kind"]),
         namespaced: resource["namespaced"] == true,
         verbs: resource["verbs"].as_array().into_iter().flatten().take(MAX_VERBS).map(word).collect::<BTreeSet<_>>(),
     };
-    document["resources"].as_array().into_iter().flatten().take(MAX_RESOURCES).map(listed).collect()
+    let resources = body["resources"].as_array().into_iter().flatten().take(MAX_RESOURCES).map(listed);
+    Listing { http: *http, resources: if *http == OK { resources.collect() } else { Vec::new() } }
 }
 
 fn item(document: &Value, at: OffsetDateTime, namespaces: &Namespaces) -> Item {
@@ -150,9 +154,11 @@ fn object(document: &Value, namespaces: &Namespaces) -> Option<Object> {
     let kind = word(&document["kind"]);
     let own =
         if kind.as_str() == "Namespace" { namespace(&document["name"]) } else { namespace(&document["namespace"]) };
-    let is_named = fields.get("name").is_some_and(|name| name.as_str().is_some_and(|name| !name.is_empty()));
-    let name = document["name"].as_str().filter(|_| is_named && own.is_some() && kind.as_str() != "Namespace");
-    Some(Object { kind, name: name.and_then(|name| name.parse().ok()), namespace: own })
+    let named =
+        fields.get("name").and_then(Value::as_str).filter(|name| !name.is_empty() && kind.as_str() != "Namespace");
+    let name: Option<Slug> = named.filter(|_| own.is_some()).and_then(|name| name.parse().ok());
+    let foreign = named.is_some() && name.is_none();
+    Some(Object { kind, name, namespace: own, foreign })
 }
 
 /// A word of the API.
@@ -162,7 +168,7 @@ fn word(value: &Value) -> Word {
 
 /// Whole requests of billionths.
 fn requests(nanos: u128) -> u64 {
-    u64::try_from((nanos + 500_000_000) / 1_000_000_000).unwrap_or(u64::MAX)
+    u64::try_from(nanos.saturating_add(500_000_000) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 /// Microseconds of billionths of a unit.
@@ -196,11 +202,12 @@ fn quantity(value: &Value) -> Option<u128> {
         None => DECIMAL.iter().find(|(known, _)| *known == suffix).map(|(_, exponent)| *exponent),
     };
     let binary = BINARY.iter().find(|(known, _)| *known == suffix).map(|(_, power)| 1_u128 << power);
-    let places = i32::try_from(NANO).ok()? + exponent.or(binary.map(|_| 0))?;
+    let places = exponent.or(binary.map(|_| 0))?.checked_add(NANO)?;
     // As many digits of the fraction as count.
     let kept = fraction.get(..usize::try_from(places).unwrap_or(0).min(fraction.len()))?;
-    let number: u128 = format!("{whole}{kept}").parse().unwrap_or(0);
-    let shift = places - i32::try_from(kept.len()).ok()?;
+    let digits = format!("0{whole}{kept}");
+    let number: u128 = digits.parse().ok()?;
+    let shift = places.checked_sub(i32::try_from(kept.len()).ok()?)?;
     let power = 10_u128.checked_pow(shift.unsigned_abs())?;
     let scaled = if shift.is_negative() { number / power } else { number.checked_mul(power)? };
     scaled.checked_mul(binary.unwrap_or(1))
@@ -239,6 +246,8 @@ mod tests {
             ("123456789012345678", Some(123_456_789_012_345_678 * nano)),
             ("1234567890123456789", None),
             ("1e99", None),
+            ("1e2147483647", None),
+            ("1e-2147483648", None),
         ] {
             assert_eq!(quantity(&json!(text)), billionths, "{text:?}");
         }
@@ -268,7 +277,7 @@ mod tests {
         let read = reading(&answers, &namespaces());
         let expected = json!({"http": 200, "items": [{
             "resource": {"kind": "Pod", "name": "foo", "namespace": "main"},
-            "edge": {"direction": "to", "side": "client", "resource": {"kind": "Pod"}},
+            "edge": {"direction": "to", "side": "client", "resource": {"kind": "Pod", "foreign": true}},
             "ageMs": 2_000, "windowMs": 30_000, "success": 100, "failure": 100, "p90Us": 10_000, "p99Us": 10_000,
             "others": 1,
         }]});
@@ -300,7 +309,7 @@ mod tests {
                 "others": 1,
             },
             {
-                "resource": {"kind": "Pod"}, "edge": {},
+                "resource": {"kind": "Pod", "foreign": true}, "edge": {},
                 "backend": {"apex": "web", "name": "web-v1", "weight": 90},
             },
             {},
@@ -322,13 +331,15 @@ mod tests {
     fn discovery_is_read_word_by_word() {
         let document = json!({"resources": [
             {"name": "pods/edges", "kind": "TrafficMetrics", "namespaced": true, "verbs": ["get", "list"]},
-            {"name": "no\u{1b}des", "kind": "x".repeat(MAX_WORD + 1), "namespaced": false},
+            {"name": "no\u{1b}des", "kind": "x".repeat(65), "namespaced": false},
         ]});
         let listed = json!([
             {"name": "pods/edges", "kind": "TrafficMetrics", "namespaced": true, "verbs": ["get", "list"]},
-            {"name": "nodes", "kind": "x".repeat(MAX_WORD), "namespaced": false, "verbs": []},
+            {"name": "", "kind": "", "namespaced": false, "verbs": []},
         ]);
-        assert_eq!(serde_json::to_value(resources(&document)).unwrap(), listed);
+        let answer = |http| Answer { http, body: document.clone(), at: OffsetDateTime::UNIX_EPOCH };
+        assert_eq!(serde_json::to_value(listing(&answer(200)).resources).unwrap(), listed);
+        assert_eq!(listing(&answer(503)), Listing { http: 503, resources: Vec::new() });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use smi_schemas::names::Slug;
 use smi_schemas::smi;
 
 use super::cluster::{Cluster, ClusterError, patiently};
-use super::rbac::{METRICS_RULES, RESTRICTED_USER, RULES, Rule, read_of};
+use super::rbac::{Metrics, RESTRICTED_USER, read_of};
 use crate::mesh::Profile;
 use crate::target::Fault;
 
@@ -118,15 +118,14 @@ impl PreflightError {
 }
 
 /// Asks for everything that a run does whether it may be done.
-pub(super) async fn permissions(cluster: &Cluster, profile: &Profile, metrics: bool) -> Result<(), PreflightError> {
-    let of_metrics: &[Rule] = if metrics { &METRICS_RULES } else { &[] };
-    let questions = RULES.iter().chain(of_metrics).flat_map(|rule| {
+pub(super) async fn permissions(cluster: &Cluster, profile: &Profile, metrics: Metrics) -> Result<(), PreflightError> {
+    let questions = metrics.rules().flat_map(|rule| {
         let of_rule = rule.resources.iter().flat_map(|resource| rule.verbs.iter().map(move |verb| (*resource, *verb)));
         of_rule.map(|(resource, verb)| (rule.group, resource, verb, None))
     });
     let field =
         read_of(profile).map(|field| (field.group.as_str(), field.plural.as_str(), "get", Some(field.name.as_str())));
-    let user = metrics.then_some(("", "users", "impersonate", Some(RESTRICTED_USER)));
+    let user = (metrics == Metrics::Restricted).then_some(("", "users", "impersonate", Some(RESTRICTED_USER)));
     let asked = questions.chain(field).chain(user).map(|(group, resource, verb, name)| async move {
         let allowed = may(cluster, group, resource, verb, name).await?;
         let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };

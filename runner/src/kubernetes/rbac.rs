@@ -2,7 +2,8 @@
 //! and preflight asks the cluster for every line of it.
 
 use serde_json::{Value, json};
-use smi_schemas::smi::Kind;
+use smi_schemas::smi::{Api, Kind};
+use smi_schemas::suite::Assertion;
 
 use crate::mesh::{Field, Profile, Sign};
 
@@ -40,16 +41,53 @@ pub const METRICS_RULES: [Rule; 2] = [
     Rule {
         group: "metrics.smi-spec.io",
         resources: &["namespaces", "pods", "pods/edges", "trafficsplits"],
-        verbs: READ,
+        verbs: &["get"],
     },
-    // For the user that may get the edges of pods. Nobody can grant what they may not do themselves.
-    Rule { group: "rbac.authorization.k8s.io", resources: &["rolebindings", "roles"], verbs: &["create"] },
+    Rule { group: "metrics.smi-spec.io", resources: &["pods"], verbs: &["list"] },
 ];
 
-/// Who asks the metrics API as an account that may get the edges of pods only. Nobody can log in as this user.
+/// What it needs besides to ask as an account that may get the edges of pods only. Nobody can grant what they may not do
+/// themselves.
+pub const RESTRICTED_RULES: [Rule; 1] =
+    [Rule { group: "rbac.authorization.k8s.io", resources: &["rolebindings", "roles"], verbs: &["create"] }];
+
+/// Who asks as such an account: a name that a run gives its rights to, in its own namespaces, and takes on.
 pub const RESTRICTED_USER: &str = "smi-conformance-edges-only";
 
-const READ: &[&str] = &["get", "list"];
+/// How much of the metrics API a run asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metrics {
+    /// Nothing.
+    None,
+    /// Metrics, as itself.
+    Own,
+    /// Also as the restricted account.
+    Restricted,
+}
+
+impl Metrics {
+    /// What assertions ask.
+    pub fn of<'a>(assertions: impl Iterator<Item = &'a Assertion>) -> Self {
+        let of = |assertion: &Assertion| {
+            let mut questions = assertion.phases.iter().flat_map(|phase| &phase.metrics);
+            if questions.any(|question| question.restricted) {
+                Self::Restricted
+            } else if assertion.uses().contains(&Api::Metrics) {
+                Self::Own
+            } else {
+                Self::None
+            }
+        };
+        assertions.map(of).max().unwrap_or(Self::None)
+    }
+
+    /// The lines of the table that this needs.
+    pub fn rules(self) -> impl Iterator<Item = &'static Rule> {
+        let own: &[Rule] = if self >= Self::Own { &METRICS_RULES } else { &[] };
+        let restricted: &[Rule] = if self == Self::Restricted { &RESTRICTED_RULES } else { &[] };
+        RULES.iter().chain(own).chain(restricted)
+    }
+}
 
 /// The CRDs that are read, by name, in order.
 pub fn crd_names() -> Vec<String> {
@@ -66,12 +104,10 @@ pub(super) fn read_of(profile: &Profile) -> Option<&Field> {
     }
 }
 
-/// The table as a ClusterRole, for runs with that profile, against a mesh with or without TrafficMetrics.
-pub fn cluster_role(profile: Option<&Profile>, metrics: bool) -> Value {
-    let of_metrics: &[Rule] = if metrics { &METRICS_RULES } else { &[] };
-    let mut rules: Vec<Value> = RULES
-        .iter()
-        .chain(of_metrics)
+/// The table as a ClusterRole, for runs with that profile that ask as much of the metrics API.
+pub fn cluster_role(profile: Option<&Profile>, metrics: Metrics) -> Value {
+    let mut rules: Vec<Value> = metrics
+        .rules()
         .map(|rule| json!({"apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs}))
         .collect();
     rules.push(json!({
@@ -83,7 +119,7 @@ pub fn cluster_role(profile: Option<&Profile>, metrics: bool) -> Value {
     rules.extend(profile.and_then(read_of).map(|Field { group, plural, name, .. }| {
         json!({"apiGroups": [group], "resources": [plural], "resourceNames": [name], "verbs": ["get"]})
     }));
-    if metrics {
+    if metrics == Metrics::Restricted {
         rules.push(json!({
             "apiGroups": [""],
             "resources": ["users"],
@@ -107,7 +143,10 @@ mod tests {
     fn of_a_meshs_configuration_one_object_is_read_and_only_with_its_profile() {
         let rules = |slug: &str| {
             let profile = Profile::builtin(slug);
-            cluster_role(profile.as_ref().map(|(profile, _)| profile), false)["rules"].as_array().unwrap().clone()
+            cluster_role(profile.as_ref().map(|(profile, _)| profile), Metrics::None)["rules"]
+                .as_array()
+                .unwrap()
+                .clone()
         };
         let any = rules("");
         assert_eq!(rules("traefik-mesh"), any);

@@ -9,7 +9,7 @@ use smi_schemas::names::Version;
 use smi_schemas::smi::{Api, ApiVersion, Kind};
 use smi_schemas::statement::Crd;
 
-use super::cluster::{Cluster, ClusterError, patiently, within};
+use super::cluster::{Cluster, ClusterError, patiently};
 use super::dialect::{self, Dialect, HeaderForm, demands_port, fields};
 use super::preflight::PreflightError;
 use super::rbac::crd_names;
@@ -25,6 +25,8 @@ pub struct Survey {
     pub kinds: BTreeMap<Kind, BTreeSet<ApiVersion>>,
     /// The CRDs.
     pub crds: Vec<Crd>,
+    /// The versions of the metrics API, which has none.
+    pub metrics: BTreeSet<ApiVersion>,
     /// How HTTPRouteGroups write headers in each version.
     headers: BTreeMap<ApiVersion, HeaderForm>,
     /// The versions in which a TrafficTarget must name a port.
@@ -38,8 +40,11 @@ impl Survey {
         let info = patiently(|| client.apiserver_version()).await?;
         let version = info.git_version.trim_start_matches('v');
         let version = version.parse().map_err(|_| PreflightError::Foreign(format!("Kubernetes {version}")))?;
-        let kinds = kinds(cluster).await?;
+        let (kinds, metrics) = kinds(cluster).await?;
         let mut served: BTreeMap<Api, BTreeSet<ApiVersion>> = BTreeMap::new();
+        if !metrics.is_empty() {
+            served.insert(Api::Metrics, metrics.clone());
+        }
         for (kind, versions) in &kinds {
             served.entry(kind.api()).or_default().extend(versions);
         }
@@ -54,7 +59,7 @@ impl Survey {
                 crds.push(crd(name, &definition)?);
             }
         }
-        Ok(Self { version, served, kinds, crds, headers, port_demanded })
+        Ok(Self { version, served, kinds, crds, metrics, headers, port_demanded })
     }
 
     /// The forms in which these versions are written here.
@@ -65,22 +70,28 @@ impl Survey {
     }
 }
 
-/// The versions in which discovery lists each kind. An API that is served, but in no version that can be spoken, is not
+/// The versions in which discovery lists each kind, and those of the metrics API, whether it answers or not. An API that is served, but in no version that can be spoken, is not
 /// absent: to call it so would hide it.
-async fn kinds(cluster: &Cluster) -> Result<BTreeMap<Kind, BTreeSet<ApiVersion>>, PreflightError> {
+async fn kinds(
+    cluster: &Cluster,
+) -> Result<(BTreeMap<Kind, BTreeSet<ApiVersion>>, BTreeSet<ApiVersion>), PreflightError> {
     let client = cluster.client();
     let groups = patiently(|| client.list_api_groups()).await?;
     let mut kinds: BTreeMap<Kind, BTreeSet<ApiVersion>> = BTreeMap::new();
+    let mut metrics = BTreeSet::new();
     for api in Api::ALL {
         let name = format!("{api}.smi-spec.io");
         let Some(group) = groups.groups.iter().find(|group| group.name == name) else { continue };
         for served in &group.versions {
             let Some(version) = version(&served.version) else { continue };
-            let list = match within(client.list_api_group_resources(&served.group_version)).await {
-                // An extension of the API server that does not answer serves nothing.
-                Err(ClusterError::Busy(_) | ClusterError::Absent(_)) if api == Api::Metrics => continue,
+            if api == Api::Metrics {
+                metrics.insert(version);
+            }
+            let list = match patiently(|| client.list_api_group_resources(&served.group_version)).await {
                 Ok(list) => list,
-                Err(_) => patiently(|| client.list_api_group_resources(&served.group_version)).await?,
+                // An extension of the API server that does not answer is there all the same, and serves nothing.
+                Err(ClusterError::Busy(_) | ClusterError::Absent(_)) if api == Api::Metrics => continue,
+                Err(error) => return Err(error.into()),
             };
             for kind in Kind::ALL.into_iter().filter(|kind| kind.api() == api) {
                 if list.resources.iter().any(|resource| resource.kind == kind.as_str()) {
@@ -94,7 +105,7 @@ async fn kinds(cluster: &Cluster) -> Result<BTreeMap<Kind, BTreeSet<ApiVersion>>
             return Err(PreflightError::Unspoken { api, served: versions.join(", ") });
         }
     }
-    Ok(kinds)
+    Ok((kinds, metrics))
 }
 
 async fn definition(cluster: &Cluster, name: &str) -> Result<Option<Value>, ClusterError> {

@@ -15,6 +15,7 @@ use super::cluster::Cluster;
 use super::lane::{Common, KubernetesLane};
 use super::mesh::{Measured, Readiness, in_order, measure};
 use super::preflight::{PreflightError, permissions};
+use super::rbac::Metrics;
 use super::survey::Survey;
 use crate::mesh::Profile;
 use crate::target::{Facts, Fault, Lane as _, Target};
@@ -43,6 +44,8 @@ pub struct Brought {
     pub runner: Digest,
     /// The workload image, as pods ask for it.
     pub image: String,
+    /// What is asked of the metrics API.
+    pub metrics: Metrics,
 }
 
 impl KubernetesTarget {
@@ -55,7 +58,7 @@ impl KubernetesTarget {
         apis: BTreeMap<Api, ApiVersion>,
         brought: Brought,
     ) -> Result<Self, PreflightError> {
-        permissions(&cluster, &profile, apis.contains_key(&Api::Metrics)).await?;
+        permissions(&cluster, &profile, brought.metrics).await?;
         let measured = measure(&cluster, &profile, brought.runner, Readiness::Required).await?;
         let common = Common {
             cluster,
@@ -77,6 +80,7 @@ impl KubernetesTarget {
             target: Kind::Kubernetes { version: common.survey.version.clone() },
             mesh: common.profile.measured(profile_digest, version, enforcing),
             crds: common.survey.crds.clone(),
+            metrics: common.survey.metrics.clone(),
             enable: enable.map(|enforcing| enforcing.enable.clone()),
         };
         Ok(Self { common, facts, runner: brought.runner, measured, sidecar })

@@ -84,6 +84,8 @@ pub enum Fault {
     AlreadyThere(Kind, String),
     #[error("{0} {1:?} does not exist at this point")]
     NotThere(Kind, String),
+    #[error("a suite that asks the metrics API needs a rule for metrics")]
+    NoMetricsRule,
     #[error("the metrics API is asked about requests: the phase needs a cell")]
     NothingToCount,
     #[error("of {0:?} the metrics API does not show that")]
@@ -117,6 +119,10 @@ pub(super) fn check(suite: &Suite) -> Vec<(Place, Fault)> {
     let counts = [pace.hold, pace.gate, pace.poll].iter().all(|count| (1..=MAX_ROUNDS).contains(count));
     if !counts || pace.settle > MAX_ROUNDS || !(1..=MAX_LIMIT_MS).contains(&pace.limit_ms) {
         found.push((Place { within: String::new(), phase: None, cell: None }, Fault::Pace));
+    }
+    let asks = |assertion: &Assertion| assertion.uses().contains(&Api::Metrics);
+    if suite.rules.metrics.is_none() && suite.assertions.iter().any(asks) {
+        found.push((Place { within: String::new(), phase: None, cell: None }, Fault::NoMetricsRule));
     }
     unique(&mut found, "", suite.shapes.iter().map(|shape| shape.name.as_str()));
     unique(&mut found, "", suite.assertions.iter().map(|assertion| assertion.id.as_str()));
@@ -304,14 +310,14 @@ fn check_phase(found: &mut Vec<(Place, Fault)>, assertion: &Assertion, shape: &S
 
 /// What can be asked of whom, and of workloads that exist.
 fn check_question(shape: &Shape, question: &Question) -> Option<Fault> {
-    let Question { of, edges, labels, restricted: _, shows } = question;
+    let Question { of, edges, labels, restricted, shows } = question;
     let askable = match shows {
         Shows::Object | Shows::Names | Shows::Failures(_) | Shows::Fresh => matches!(of, Of::Pod(_)) && !edges,
         Shows::Includes(_) | Shows::Only(_) => *of == Of::Pods && !edges,
         Shows::Edges(_) => matches!(of, Of::Pod(_)) && *edges,
         Shows::Sum => *of == Of::Namespace && !edges,
         Shows::Backends(_) => matches!(of, Of::Split(_)) && !edges,
-        Shows::Denied => true,
+        Shows::Denied => *restricted,
     };
     if !askable || (!labels.is_empty() && *of != Of::Pods) {
         return Some(Fault::OtherQuestion(of.clone()));
@@ -332,7 +338,8 @@ fn check_question(shape: &Shape, question: &Question) -> Option<Fault> {
         return Some(Fault::UnknownWorkload(unknown.to_string()));
     }
     let Shows::Backends(backends) = shows else { return None };
-    let unknown = backends.keys().find(|name| shape.service(name).is_none())?;
+    let mut services = backends.weights.keys().chain([&backends.apex]);
+    let unknown = services.find(|name| shape.service(name).is_none())?;
     Some(Fault::UnknownService(unknown.to_string()))
 }
 

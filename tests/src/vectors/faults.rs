@@ -524,6 +524,13 @@ fn in_the_assertions() -> Vec<Row> {
             Fault::Statement(|statement| drop(statement.predicate.crds.remove(2))),
         ),
         (
+            "metrics-not-served",
+            "Metrics that are tested are listed by discovery.",
+            replay,
+            Code::ApiContradiction,
+            Fault::Statement(|statement| statement.predicate.metrics.clear()),
+        ),
+        (
             "too-many-attempts",
             "An assertion is attempted twice at most.",
             replay,
@@ -725,6 +732,7 @@ fn as_sandbox(statement: &mut Statement) {
     predicate.mesh.slug = slug("sandbox");
     predicate.mesh.profile = runner;
     predicate.crds.clear();
+    predicate.metrics.clear();
 }
 
 fn phase(statement: &mut Statement, assertion: usize, phase: usize) -> &mut Phase {

@@ -185,7 +185,7 @@ fn a_released_suite_is_told_from_any_other_file() {
     let longer = write("longer.json", &[NEWEST.bytes, b" "].concat());
     for (file, release, code) in [
         (&longer, &release, "suite-digest"),
-        (&write("draft.json", DRAFT.bytes), &release, "suite-unknown"),
+        (&write("draft.json", DRAFT.bytes), &release, "suite-digest"),
         (&suite, &vectors("sound.json"), "key-unknown"),
         (&suite, &suite, "bundle-shape"),
     ] {

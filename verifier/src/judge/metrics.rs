@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smi_schemas::codes::Code;
 use smi_schemas::metrics::{
-    Direction, Edges, Item, Listed, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Object, Of, Percent, Question, Reading, Shows,
+    Backends, Direction, Edges, Item, Listed, Listing, MAX_ITEMS, MAX_RESOURCES, MAX_VERBS, Object, Of, Percent,
+    Question, Reading, Shows,
 };
 use smi_schemas::names::Slug;
 use smi_schemas::smi::{Kind, Namespace};
@@ -37,7 +38,11 @@ pub(super) fn unmet(question: &Question, reading: &Reading) -> Result<Option<Cod
 /// Why a reading does not show what it must, if it does not.
 fn unshown(question: &Question, reading: &Reading) -> Option<Code> {
     if question.shows == Shows::Denied {
-        return (reading.http != FORBIDDEN).then_some(Code::MetricsExposed);
+        return match reading.http {
+            FORBIDDEN => None,
+            OK => Some(Code::MetricsExposed),
+            _ => Some(Code::MetricsUnanswered),
+        };
     }
     if reading.http != OK {
         return Some(Code::MetricsUnanswered);
@@ -51,7 +56,7 @@ fn unshown(question: &Question, reading: &Reading) -> Option<Code> {
         Shows::Names => of_one(question, reading, |item| unless(is_named(item), Code::MetricsMisshapen)),
         Shows::Fresh => of_one(question, reading, fresh),
         Shows::Failures(percent) => of_one(question, reading, |item| failures(*percent, item)),
-        Shows::Edges(edges) => edges_shown(edges, reading),
+        Shows::Edges(edges) => edges_shown(question, edges, reading),
         Shows::Sum => sum(reading),
         Shows::Backends(backends) => backends_shown(backends, reading),
     }
@@ -59,9 +64,13 @@ fn unshown(question: &Question, reading: &Reading) -> Option<Code> {
 
 /// Why discovery does not list what it must, if it does not: TrafficMetrics that can be read one by one and together,
 /// namespaces and pods among them, and only namespaces and nodes outside of namespaces. Of edges the text says nothing.
-pub(super) fn unlisted(listed: &[Listed]) -> Result<Option<Code>, Malformed> {
+pub(super) fn unlisted(listing: &Listing) -> Result<Option<Code>, Malformed> {
+    let listed = &listing.resources;
     if listed.len() > MAX_RESOURCES || listed.iter().any(|resource| resource.verbs.len() > MAX_VERBS) {
         return Err(Malformed::Extra { what: "a resource of the metrics API" });
+    }
+    if listing.http != OK {
+        return Ok(Some(Code::MetricsUnanswered));
     }
     let reads = |resource: &Listed| {
         ["get", "list"].into_iter().all(|verb| resource.verbs.iter().any(|listed| listed.as_str() == verb))
@@ -92,10 +101,15 @@ fn pod(object: &Object) -> Option<&Slug> {
     object.name.as_ref().filter(|_| object.kind.as_str() == "Pod" && object.namespace == Some(Namespace::Main))
 }
 
+/// Whether an answer is a list that names its kind and no object.
+fn is_of_pods(reading: &Reading) -> bool {
+    let is = |list: &Object| list.kind.as_str() == "Pod" && list.name.is_none() && !list.foreign;
+    reading.list.as_ref().is_some_and(is)
+}
+
 fn listed(reading: &Reading, right: impl Fn(&BTreeSet<Slug>) -> bool) -> Option<Code> {
-    let is_of_pods = reading.list.as_ref().is_some_and(|list| list.kind.as_str() == "Pod" && list.name.is_none());
     let pods: Option<Vec<Slug>> = reading.items.iter().map(|item| pod(item.resource.as_ref()?).cloned()).collect();
-    let Some(pods) = pods.filter(|_| is_of_pods) else { return Some(Code::MetricsMisshapen) };
+    let Some(pods) = pods.filter(|_| is_of_pods(reading)) else { return Some(Code::MetricsMisshapen) };
     let once: BTreeSet<Slug> = pods.iter().cloned().collect();
     if once.len() != pods.len() {
         return Some(Code::MetricsMisshapen);
@@ -128,10 +142,11 @@ fn failures(percent: Percent, item: &Item) -> Option<Code> {
 }
 
 /// Every edge is of a kind that can be told: direction, side, and who is there.
-fn edges_shown(expected: &Edges, reading: &Reading) -> Option<Code> {
+fn edges_shown(question: &Question, expected: &Edges, reading: &Reading) -> Option<Code> {
     let (mut from, mut to) = (BTreeSet::new(), BTreeSet::new());
     for item in &reading.items {
-        let Some(edge) = &item.edge else { return Some(Code::MetricsMisshapen) };
+        let of_asked = item.resource.as_ref().and_then(pod).is_some_and(|name| question.of == Of::Pod(name.clone()));
+        let Some(edge) = item.edge.as_ref().filter(|_| of_asked) else { return Some(Code::MetricsMisshapen) };
         let (Some(direction), Some(_), Some(other)) = (edge.direction, edge.side, &edge.resource) else {
             return Some(Code::MetricsMisshapen);
         };
@@ -142,7 +157,7 @@ fn edges_shown(expected: &Edges, reading: &Reading) -> Option<Code> {
             Direction::To => to.insert(workload.clone()),
         };
     }
-    if reading.list.is_none() {
+    if !is_of_pods(reading) {
         return Some(Code::MetricsMisshapen);
     }
     (Edges { from, to } != *expected).then_some(Code::MetricsDiffer)
@@ -162,9 +177,10 @@ fn sum(reading: &Reading) -> Option<Code> {
     (whole == 0 || apart > u128::from(SUM_TOLERANCE) * u128::from(whole)).then_some(Code::MetricsDiffer)
 }
 
-fn backends_shown(expected: &BTreeMap<Slug, u32>, reading: &Reading) -> Option<Code> {
+fn backends_shown(expected: &Backends, reading: &Reading) -> Option<Code> {
     let backends: Option<Vec<_>> = reading.items.iter().map(|item| item.backend.as_ref()).collect();
     let Some(backends) = backends.filter(|backends| !backends.is_empty()) else { return Some(Code::MetricsMisshapen) };
-    let shown: BTreeMap<Slug, u32> = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
-    (shown.len() != backends.len() || shown != *expected).then_some(Code::MetricsDiffer)
+    let weights: BTreeMap<Slug, u32> = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
+    let of_root = backends.iter().all(|backend| backend.apex == expected.apex);
+    (!of_root || weights.len() != backends.len() || weights != expected.weights).then_some(Code::MetricsDiffer)
 }
