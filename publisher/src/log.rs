@@ -189,7 +189,8 @@ fn write(store: &dyn Store, queue: mpsc::Receiver<Message>, announce: &watch::Se
     }
 }
 
-/// Who waits for an answer, and the room that is occupied meanwhile. Dropped, it is the answer that the log has stopped.
+/// Who waits for an answer, and the room that is occupied meanwhile. Dropped, it is the answer that the log has
+/// stopped.
 struct Caller {
     answer: oneshot::Sender<Result<Answer, SubmitError>>,
     _room: OwnedSemaphorePermit,

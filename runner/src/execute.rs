@@ -2,8 +2,9 @@
 //! the order of things.
 //!
 //! Assertions that share a shape run one after the other in one lane, lanes run side by side; those that may disturb
-//! others run when all lanes are through, one at a time. After each assertion its lane is wiped. A fault of the harness is tried once more. A stop ends every lane at its next await; what is under
-//! way is reported as interrupted, what was not begun as never executed.
+//! others run when all lanes are through, one at a time. After each assertion its lane is wiped. A fault of the
+//! harness is tried once more. A stop ends every lane at its next await; what is under way is reported as interrupted,
+//! what was not begun as never executed.
 
 mod window;
 
@@ -178,8 +179,8 @@ impl<'a> Run<'a> {
         Attempted { attempts, duration_ms, observations }
     }
 
-    /// One attempt: a clean lane, phase after phase for as long as the judge goes on, and a clean lane again. A stop ends
-    /// it where it is: the lane is about to go.
+    /// One attempt: a clean lane, phase after phase for as long as the judge goes on, and a clean lane again. A stop
+    /// ends it where it is: the lane is about to go.
     async fn attempt(&self, lane: &impl Lane, assertion: &Assertion) -> Observations {
         let mut observations = Observations::default();
         if let Err(fault) = self.unless_stopped(lane.wipe()).await {

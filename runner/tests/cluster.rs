@@ -1,8 +1,8 @@
 //! The runner against a real cluster, which `KUBECONFIG` names and `tests/cluster` brings up. `SMI_TESTS_CLUSTER` says
 //! what is on it: `none`, SMI's CRDs and no mesh; `traefik-mesh`; `traefik-mesh-open`, the same with ACL mode off;
-//! `traefik-mesh-wrong-weights`, the same with a proxy that was made to divide HTTP requests evenly; `open-service-mesh`;
-//! `open-service-mesh-permissive`, the same in permissive mode; `metrics`, an extension API server that serves
-//! TrafficMetrics, and neither mesh nor CRDs. Without it these tests are left out.
+//! `traefik-mesh-wrong-weights`, the same with a proxy that was made to divide HTTP requests evenly;
+//! `open-service-mesh`; `open-service-mesh-permissive`, the same in permissive mode; `metrics`, an extension API
+//! server that serves TrafficMetrics, and neither mesh nor CRDs. Without it these tests are left out.
 
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
@@ -486,8 +486,8 @@ fn open_service_mesh_is_as_its_notes_say() {
     assert!(notes.contains(&format!("Open Service Mesh {}", mesh.version.as_ref().unwrap())));
 }
 
-/// A whole run of a mesh that enforces. A row of the notes is an assertion that does not pass, its status and its reason;
-/// one whose status `varies` passes or fails, one whose reason does was observed with one or another.
+/// A whole run of a mesh that enforces. A row of the notes is an assertion that does not pass, its status and its
+/// reason; one whose status `varies` passes or fails, one whose reason does was observed with one or another.
 fn is_as_its_notes_say(cluster: &Cluster, mesh: &str, notes: &str) -> Verified {
     let before = cluster.others();
     let run = ["run", "--target", "kubernetes", "--mesh", mesh, "--key", "key.pem", "--out", "r.json"];
@@ -562,8 +562,8 @@ fn in_permissive_mode_what_must_be_denied_fails() {
     what_must_be_denied_fails(&cluster, "open-service-mesh", "kubectl patch meshconfig", &["server-side"]);
 }
 
-/// A mesh that does not enforce: the run says so, and with which command it would. Nothing passes but what is denied in any
-/// mode.
+/// A mesh that does not enforce: the run says so, and with which command it would. Nothing passes but what is denied
+/// in any mode.
 fn what_must_be_denied_fails(cluster: &Cluster, mesh: &str, enable: &str, anyway: &[&str]) {
     let mut run = vec!["run", "--target", "kubernetes", "--mesh", mesh, "--run", "smi.access.*"];
     run.extend(["--limit-ms", "3000", "--key", "key.pem", "--out", "r.json"]);

@@ -10,7 +10,8 @@
 //! - [`release`]: that a suite is one of the programme, as a statement of its own
 //!
 //! and beside them [`codes`], the one registry of what can be said of any of these; [`names`], [`Digest`] and
-//! [`Timestamp`], the words they are made of; [`json`], the one reader; [`mod@shown`], for what comes from outside; and [`documents`], their JSON Schemas.
+//! [`Timestamp`], the words they are made of; [`json`], the one reader; [`mod@shown`], for what comes from outside;
+//! and [`documents`], their JSON Schemas.
 //!
 //! There are no keys here, no I/O, no async, no clock.
 

@@ -14,8 +14,8 @@
 //! probed in rounds: after the hold, a batch is drawn until `n` requests are answered, and a batch outside its bounds
 //! is drawn once more.
 //!
-//! Questions to the metrics API are asked in every round beside the cells, whose requests they are about; the answers in
-//! the last round are recorded.
+//! Questions to the metrics API are asked in every round beside the cells, whose requests they are about; the answers
+//! in the last round are recorded.
 //!
 //! A Service has one protocol, and a cell speaks that of the Service it calls. What a cell calls by address listens
 //! where the first Service leads that selects it.

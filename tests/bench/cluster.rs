@@ -1,4 +1,5 @@
-//! Where the time of a run on a cluster goes. Lanes run side by side, so times of lanes are summed and longer than the run.
+//! Where the time of a run on a cluster goes. Lanes run side by side, so times of lanes are summed and longer than the
+//! run.
 
 use std::env;
 use std::sync::Arc;

@@ -25,7 +25,8 @@ fn shown(question: &Question, change: impl Fn(&mut Value)) -> bool {
     shows(question, &reading)
 }
 
-/// Questions; changes after which the ideal reading no longer shows what it must; and changes after which it still does.
+/// Questions; changes after which the ideal reading no longer shows what it must; and changes after which it still
+/// does.
 const CASES: &str = r#"[
   [{"of": {"pod": "server"}, "shows": "object"},
    {"/http": [404], "/list": [{"kind": "Pod"}], "/items": [[]], "/items/0/resource": [null],

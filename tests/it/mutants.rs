@@ -15,8 +15,8 @@ use smi_tests::mutants::{caught, meant, run, versions};
 /// Mutants at once; most of their time is waiting for limits.
 const AT_ONCE: usize = 8;
 
-/// Versions of access, specs, split and metrics: those of the releases, newest first, those before them, and a mixture that a real
-/// mesh serves.
+/// Versions of access, specs, split and metrics: those of the releases, newest first, those before them, and a mixture
+/// that a real mesh serves.
 const VERSIONS: [[ApiVersion; 4]; 5] = [
     [V1alpha3, V1alpha4, V1alpha4, V1alpha1],
     [V1alpha2, V1alpha3, V1alpha3, V1alpha1],

@@ -9,11 +9,11 @@
 //!   should fail at all;
 //! - of [`OFF`] checks of a mesh that is off by the tolerance no more are missed than a chance of 0.001 lets.
 //!
-//! "Lets" is the number that a Poisson count of that mean exceeds with a chance of at most [`SLACK`]; a binomial count of
-//! the same mean exceeds it more rarely still. For the 200 misses that 0.001 lets expect it is 271, so that a mesh which
-//! is off is shown to be caught with 0.9986: the slack is 0.0004. For the batches it is 388, for the failures 4 of one
-//! check and 9 of all. Some fifty counts are looked at, so right numbers would be doubted with one seed in 20,000; the
-//! seed is fixed, and with it the outcome.
+//! "Lets" is the number that a Poisson count of that mean exceeds with a chance of at most [`SLACK`]; a binomial count
+//! of the same mean exceeds it more rarely still. For the 200 misses that 0.001 lets expect it is 271, so that a mesh
+//! which is off is shown to be caught with 0.9986: the slack is 0.0004. For the batches it is 388, for the failures 4
+//! of one check and 9 of all. Some fifty counts are looked at, so right numbers would be doubted with one seed in
+//! 20,000; the seed is fixed, and with it the outcome.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};

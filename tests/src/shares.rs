@@ -9,8 +9,9 @@
 //! - a mesh that is off by the [`tolerance`] is failed with a chance of at least [`CAUGHT`], so that a batch of it lies
 //!   outside with the root of that.
 //!
-//! Within these the bounds are as narrow as the first demand lets them be, and n is the smallest multiple of [`STEP`] at
-//! which the second holds. Chances are computed in floating point here; a test proves those of the suite's numbers exactly.
+//! Within these the bounds are as narrow as the first demand lets them be, and n is the smallest multiple of [`STEP`]
+//! at which the second holds. Chances are computed in floating point here; a test proves those of the suite's numbers
+//! exactly.
 
 use smi_schemas::smi::{Backend, Resource, TrafficSplit};
 use smi_schemas::suite::{Action, Assertion, Expect, Phase, Shares, Suite};

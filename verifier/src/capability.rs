@@ -1,7 +1,8 @@
 //! Capability and compliance of each API: what is there, kept apart from whether it behaves.
 //!
 //! Only scored assertions (core and extended) count, and an assertion that does not exist in the tested version counts
-//! for nothing. Where the suite has no core behaviour of an API, as of metrics, its extended ones stand for it. That an API is *present* is no behaviour: a cluster that merely has the CRDs has no capability.
+//! for nothing. Where the suite has no core behaviour of an API, as of metrics, its extended ones stand for it. That
+//! an API is *present* is no behaviour: a cluster that merely has the CRDs has no capability.
 //!
 //! | capability | |
 //! |---|---|
@@ -16,7 +17,8 @@
 //! | `compliant` | at least one core behaviour passed, and nothing scored failed or was skipped |
 //! | `undecided` | neither |
 //!
-//! What a vendor claims not to support changes neither; a summary says beside them that the API is served in spite of it.
+//! What a vendor claims not to support changes neither; a summary says beside them that the API is served in spite of
+//! it.
 
 use smi_schemas::feed::{ApiSummary, Capability, Compliance};
 use smi_schemas::report::{Result as AssertionResult, Status};

@@ -362,8 +362,8 @@ fn replay(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
     all(Stage::Replay, findings)
 }
 
-/// On a cluster, an API was tested in a version that its CRDs serve, or discovery lists for metrics, and left out only if they serve none that the
-/// suite knows: support is discovered, not declared.
+/// On a cluster, an API was tested in a version that its CRDs serve, or discovery lists for metrics, and left out only
+/// if they serve none that the suite knows: support is discovered, not declared.
 fn discovered(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
     if matches!(predicate.target, Target::Sandbox {}) {
         return Ok(());

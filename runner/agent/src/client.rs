@@ -1,12 +1,12 @@
 //! The client: sends a batch of requests and says of each who answered it, or what was seen instead.
 //!
-//! A *probe* is `count` equal requests, each with an id of its own, over one of four protocols. A request is **answered
-//! by W** over HTTP only if the response has status 200, or the 5xx that the request asks for in `x-smi-status`, repeats the request's id in `x-smi-request-id` and names W in
-//! `x-smi-workload`; any other response is somebody else's, and counted by its status. Over TCP and UDP it is answered
-//! by W if the [line](crate::line) that comes back repeats the id and names W. What else can be seen is listed in
-//! [`Unanswered`]; a name that does not resolve in time is a `name-error`, never a
-//! `timeout`, because nothing was sent. The ids of all unanswered requests are returned, so that they can be looked
-//! up in the logs of the workloads that might have received them.
+//! A *probe* is `count` equal requests, each with an id of its own, over one of four protocols. A request is
+//! **answered by W** over HTTP only if the response has status 200, or the 5xx that the request asks for in
+//! `x-smi-status`, repeats the request's id in `x-smi-request-id` and names W in `x-smi-workload`; any other response
+//! is somebody else's, and counted by its status. Over TCP and UDP it is answered by W if the [line](crate::line) that
+//! comes back repeats the id and names W. What else can be seen is listed in [`Unanswered`]; a name that does not
+//! resolve in time is a `name-error`, never a `timeout`, because nothing was sent. The ids of all unanswered requests
+//! are returned, so that they can be looked up in the logs of the workloads that might have received them.
 //!
 //! A request is sent as it stands, once: the target byte for byte, no cleaning, no retry, no redirect. This is what is
 //! sent for the probe below (`Host` leaves out port 80, and brackets an IPv6 address):

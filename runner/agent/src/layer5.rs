@@ -13,9 +13,10 @@
 //! A call carries the name of the workload that makes it in the field `ServiceName`. `/call` and `/echo` append the
 //! caller's to `ReqReceived`, or `Unidentified`. A call that is answered with 2xx or 3xx is appended to
 //! `RespSucceeded`, one with another status to `RespFailed`. A call without an answer gives 500 and is in neither
-//! list: the contract says so, although it hides the denials of a mesh that resets connections. As in the original, `/call` with another method or without a body does nothing and gives
-//! 200, a body is sent with POST, PUT and PATCH only, and `Headers` is null where a call named none. Unlike the
-//! original, redirects are not followed and only `http://` URLs are called.
+//! list: the contract says so, although it hides the denials of a mesh that resets connections. As in the original,
+//! `/call` with another method or without a body does nothing and gives 200, a body is sent with POST, PUT and PATCH
+//! only, and `Headers` is null where a call named none. Unlike the original, redirects are not followed and only
+//! `http://` URLs are called.
 //!
 //! ```json
 //! {"ReqReceived": ["productpage"],

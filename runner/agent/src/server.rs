@@ -3,9 +3,10 @@
 //! On one port it answers HTTP/1.1 and, where a connection begins with the preface of HTTP/2, that. Lines over TCP and
 //! UDP have [servers](crate::line) of their own.
 //!
-//! Whatever the method and the path, the answer is 200, or the 5xx that the request asks for in `x-smi-status`, with the workload's identity and the request as it came: the
-//! target byte for byte, the fields in their order (a byte that is no UTF-8 shows as U+FFFD). The id and the name
-//! stand in the head as well, because an answer to HEAD has no body and one to CONNECT may have none.
+//! Whatever the method and the path, the answer is 200, or the 5xx that the request asks for in `x-smi-status`, with
+//! the workload's identity and the request as it came: the target byte for byte, the fields in their order (a byte
+//! that is no UTF-8 shows as U+FFFD). The id and the name stand in the head as well, because an answer to HEAD has no
+//! body and one to CONNECT may have none.
 //!
 //! ```text
 //! GET //a/../b HTTP/1.1                                   HTTP/1.1 200 OK

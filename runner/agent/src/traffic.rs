@@ -1,5 +1,5 @@
-//! Traffic: what the probes of a workload came to, counted by who answered. `GET /traffic` shows it, so that an extension
-//! API server can serve TrafficMetrics of a cluster's workloads without a mesh.
+//! Traffic: what the probes of a workload came to, counted by who answered. `GET /traffic` shows it, so that an
+//! extension API server can serve TrafficMetrics of a cluster's workloads without a mesh.
 //!
 //! ```json
 //! {"server": {"succeeded": 40, "failed": 2, "withinMs": {"1": 41, "4": 1}}}

@@ -1,11 +1,11 @@
 //! The sandbox: a reference mesh and its workloads, in this process, over real sockets on loopback.
 //!
-//! The [`engine`] says what SMI resources mean, [`admission`] which objects an API server would take. Here the engine is
-//! put into force: every workload is an agent's servers at addresses of its own, and between workloads stand two
+//! The [`engine`] says what SMI resources mean, [`admission`] which objects an API server would take. Here the engine
+//! is put into force: every workload is an agent's servers at addresses of its own, and between workloads stand two
 //! proxies, one at the address by which others call a workload, one that the workload sends its own calls through. The
-//! latter knows whose calls they are; that is how a caller gets its identity, as a sidecar's certificate would give it.
-//! A workload outside the mesh has no identity, and its calls are spread over a Service's workloads as plain Kubernetes
-//! would.
+//! latter knows whose calls they are; that is how a caller gets its identity, as a sidecar's certificate would give
+//! it. A workload outside the mesh has no identity, and its calls are spread over a Service's workloads as plain
+//! Kubernetes would.
 //!
 //! ```text
 //! client ─► its outbound proxy ─► server        by Service: identity, split, access
@@ -112,7 +112,8 @@ impl Sandbox {
         self.mesh.reset();
     }
 
-    /// Answers a GET of the metrics API, of objects with these labels. A restricted account may get the edges of pods only.
+    /// Answers a GET of the metrics API, of objects with these labels. A restricted account may get the edges of pods
+    /// only.
     pub fn metrics(&self, path: &str, labels: &BTreeMap<Slug, Slug>, restricted: bool) -> (u16, Value) {
         self.mesh.metrics(path, labels, restricted)
     }

@@ -1,9 +1,9 @@
 //! TrafficMetrics: what the proxies counted, as the metrics API serves it.
 //!
 //! Every request that a proxy carries over is counted once, when the status of its answer is seen, and forgotten after
-//! [`WINDOW`]. From that the answers of `metrics.smi-spec.io/v1alpha1` are made, in the very form in which an API server
-//! would give them: discovery, namespaces, pods, the edges of pods, and TrafficSplits by their backends. A request that is
-//! denied, or that does not go through a proxy, is nobody's traffic.
+//! [`WINDOW`]. From that the answers of `metrics.smi-spec.io/v1alpha1` are made, in the very form in which an API
+//! server would give them: discovery, namespaces, pods, the edges of pods, and TrafficSplits by their backends. A
+//! request that is denied, or that does not go through a proxy, is nobody's traffic.
 //!
 //! ```text
 //! /apis/metrics.smi-spec.io/v1alpha1                                    discovery

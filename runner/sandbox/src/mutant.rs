@@ -1,9 +1,9 @@
-//! Mutants: the reference mesh with one named deviation, modelled on what real meshes were seen or read to do where there
-//! is such a one.
+//! Mutants: the reference mesh with one named deviation, modelled on what real meshes were seen or read to do where
+//! there is such a one.
 //!
 //! They exist so that the suite can be tested: an assertion that no mutant fails sees nothing. Some have other
-//! definitions of resources, most misread resources; the rest decide otherwise, and the engine and the data path ask for
-//! them by name.
+//! definitions of resources, most misread resources; the rest decide otherwise, and the engine and the data path ask
+//! for them by name.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Proxies: they read as much of a call as the mesh may speak of, ask what is to become of it, and carry it over or answer
-//! in the workload's place.
+//! Proxies: they read as much of a call as the mesh may speak of, ask what is to become of it, and carry it over or
+//! answer in the workload's place.
 //!
 //! | | carried over | denied |
 //! |---|---|---|

@@ -1,5 +1,5 @@
-//! A window: probe, and ask the metrics API, until the cells of a phase agree, let it settle, hold, and then draw the samples. A denial that is
-//! broken in the middle of a hold ends it.
+//! A window: probe, and ask the metrics API, until the cells of a phase agree, let it settle, hold, and then draw the
+//! samples. A denial that is broken in the middle of a hold ends it.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -184,8 +184,8 @@ impl Objects {
     }
 }
 
-/// The status of an answer and what is in it, if that is JSON. One that does not come in time has the status of a gateway
-/// that waits in vain.
+/// The status of an answer and what is in it, if that is JSON. One that does not come in time has the status of a
+/// gateway that waits in vain.
 pub(super) async fn answered(client: &Client, request: http::Request<Vec<u8>>) -> Result<(u16, Value), ClusterError> {
     const GATEWAY_TIMEOUT: u16 = 504;
     let exchange = async {

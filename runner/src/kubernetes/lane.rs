@@ -144,8 +144,8 @@ impl KubernetesLane {
         self.workloads.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Waits until a workload's pod is ready and drives it. A mesh that adds sidecars may not have seen the namespace yet
-    /// when the pod was made; then it is made again.
+    /// Waits until a workload's pod is ready and drives it. A mesh that adds sidecars may not have seen the namespace
+    /// yet when the pod was made; then it is made again.
     async fn started(&self, shape: &Shape, workload: &Workload) -> Result<(), PreflightError> {
         let (cluster, of) = (&self.common.cluster, self.manifests());
         let mut left = SIDECAR_RETRIES;

@@ -8,7 +8,8 @@
 //! | split | `/trafficsplits/NAME` |
 //!
 //! Counts are quantities, rounded to whole requests. Latencies are quantities of the unit beside them: seconds, as in
-//! the text, or milliseconds, as in the SDK. What cannot be read as the text has it is left out, and the judge sees that.
+//! the text, or milliseconds, as in the SDK. What cannot be read as the text has it is left out, and the judge sees
+//! that.
 
 use std::collections::BTreeSet;
 
@@ -143,8 +144,8 @@ fn backend(document: &Value) -> Option<SplitBackend> {
     Some(SplitBackend { apex: slug(&document["apex"])?, name: slug(&document["name"])?, weight })
 }
 
-/// Names are the lane's or are not told: what else lives on the cluster is nobody's business. The name of a namespace is
-/// the namespace.
+/// Names are the lane's or are not told: what else lives on the cluster is nobody's business. The name of a namespace
+/// is the namespace.
 fn object(document: &Value, namespaces: &Namespaces) -> Option<Object> {
     let fields = document.as_object().filter(|fields| !fields.is_empty())?;
     let namespace = |name: &Value| {

@@ -46,8 +46,8 @@ pub const METRICS_RULES: [Rule; 2] = [
     Rule { group: "metrics.smi-spec.io", resources: &["pods"], verbs: &["list"] },
 ];
 
-/// What it needs besides to ask as an account that may get the edges of pods only. Nobody can grant what they may not do
-/// themselves.
+/// What it needs besides to ask as an account that may get the edges of pods only. Nobody can grant what they may not
+/// do themselves.
 pub const RESTRICTED_RULES: [Rule; 1] =
     [Rule { group: "rbac.authorization.k8s.io", resources: &["rolebindings", "roles"], verbs: &["create"] }];
 

@@ -70,8 +70,8 @@ impl Survey {
     }
 }
 
-/// The versions in which discovery lists each kind, and those of the metrics API, whether it answers or not. An API that is served, but in no version that can be spoken, is not
-/// absent: to call it so would hide it.
+/// The versions in which discovery lists each kind, and those of the metrics API, whether it answers or not. An API
+/// that is served, but in no version that can be spoken, is not absent: to call it so would hide it.
 async fn kinds(
     cluster: &Cluster,
 ) -> Result<(BTreeMap<Kind, BTreeSet<ApiVersion>>, BTreeSet<ApiVersion>), PreflightError> {

@@ -1,5 +1,5 @@
-//! The objects of a lane: two namespaces, and in them ServiceAccounts, Services and pods. Each carries the run's id, and
-//! every pod satisfies Kubernetes' restricted profile, which its namespace enforces unless the mesh's profile says
+//! The objects of a lane: two namespaces, and in them ServiceAccounts, Services and pods. Each carries the run's id,
+//! and every pod satisfies Kubernetes' restricted profile, which its namespace enforces unless the mesh's profile says
 //! otherwise, for the sake of what a mesh injects.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! Where a peer's bytes stand: within a frame, within the fields of a head, or between two frames.
 //!
 //! A frame begins with nine bytes: the length of what follows them in three, type, flags, and the stream's number in
-//! four (RFC 9113, 4.1). A head may go on in CONTINUATION frames, until one has the flag END_HEADERS. The first frame is
-//! a SETTINGS frame (RFC 9113, 3.4), here one of six:
+//! four (RFC 9113, 4.1). A head may go on in CONTINUATION frames, until one has the flag END_HEADERS. The first frame
+//! is a SETTINGS frame (RFC 9113, 3.4), here one of six:
 //!
 //! ```text
 //! 00 00 06   04   00   00 00 00 00   00 03 00 00 00 80
