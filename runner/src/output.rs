@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use smi_schemas::codes::Code;
 use smi_schemas::feed::ApiSummary;
-use smi_schemas::metrics::Listing;
+use smi_schemas::metrics::{Direction, Item, Listing, Object, Reading};
 use smi_schemas::names::Word;
 use smi_schemas::report::{ActionResult, Phase as Seen, Result as AssertionResult, Status, Tally};
 use smi_schemas::statement::{Enforcing, Predicate, Purpose, Target};
@@ -217,10 +217,46 @@ fn unmet(shape: &Shape, phase: &Phase, seen: &Seen) -> Vec<(&'static str, String
     });
     let questions = phase.metrics.iter().zip(&window.metrics).filter(|(question, reading)| !shows(question, reading));
     let readings = questions.flat_map(|(question, reading)| {
-        let read = serde_json::to_string(reading).unwrap_or_default();
-        [("expected", format!("{}: {}", asked(question), shown(&question.shows))), ("observed", read)]
+        [("expected", format!("{}: {}", asked(question), shown(&question.shows))), ("observed", read(reading))]
     });
     lines.chain(readings).collect()
+}
+
+/// An answer of the metrics API, as much of it as a judgement looks at.
+fn read(reading: &Reading) -> String {
+    const SHOWN: usize = 8;
+    let object = |object: &Option<Object>| match object {
+        Some(Object { kind, name: Some(name), .. }) => format!("{kind} {name}"),
+        Some(Object { kind, .. }) => kind.to_string(),
+        None => "nobody".to_owned(),
+    };
+    let number = |number: Option<u64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
+    let item = |item: &Item| {
+        let edge = item.edge.as_ref().filter(|edge| edge.resource.is_some()).map(|edge| {
+            let direction = match edge.direction {
+                Some(Direction::To) => "to",
+                Some(Direction::From) => "from",
+                None => "with",
+            };
+            format!(" {direction} {}", object(&edge.resource))
+        });
+        let backend = item.backend.as_ref().map(|to| format!(" by {} to {} weight {}", to.apex, to.name, to.weight));
+        let latencies = [item.p50_us, item.p90_us, item.p99_us].map(number).join("/");
+        format!(
+            "{}{}{} succeeded {} failed {} within {latencies} us, {} others",
+            object(&item.resource),
+            edge.unwrap_or_default(),
+            backend.unwrap_or_default(),
+            number(item.success),
+            number(item.failure),
+            item.others
+        )
+    };
+    let list = reading.list.as_ref().map(|list| format!(", a list of {}", list.kind)).unwrap_or_default();
+    let items: Vec<String> = reading.items.iter().take(SHOWN).map(item).collect();
+    let more = reading.items.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("HTTP {}{list}: {}{more}", reading.http, items.join("; "))
 }
 
 fn counts(tally: &Tally) -> String {
