@@ -228,6 +228,7 @@ async fn run(call: Call, workload: Arc<Workload>) -> Answer {
         }),
         Command::Probe(asked) => match probe(&asked).await {
             Ok(result) => {
+                #[cfg(feature = "traffic")]
                 workload.traffic().add(&asked, &result);
                 Reply::Probe(result)
             }

@@ -31,6 +31,7 @@ pub mod line;
 mod log;
 mod request;
 pub mod server;
+#[cfg(feature = "traffic")]
 pub mod traffic;
 mod workload;
 

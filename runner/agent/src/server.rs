@@ -24,8 +24,8 @@
 //! The id is in the [log](crate::RequestLog) before the first byte of the answer is written, and even if the rest of
 //! the request never arrives. A request over HTTP/1.1 **without** the field `x-smi-request-id` whose path is `/call`,
 //! `/echo` or `/metrics` is answered as the sample application of Learn Layer5 would ([`layer5`]); with the field it is
-//! a probe's and answered like any other, so that assertions may use these paths. So is `/traffic`, which without it
-//! shows what the workload's own probes came to ([`traffic`](mod@crate::traffic)).
+//! a probe's and answered like any other, so that assertions may use these paths. Only a build with the feature
+//! `traffic`, which tests no mesh, also answers `/traffic`, with what the workload's own probes came to.
 //!
 //! Other statuses mean that the request could not be read: 400 not HTTP/1.1, 408 too slow, 413 body too
 //! large, 431 head too large. In HTTP/1.1 the connection ends with them, in HTTP/2 the stream. What breaks HTTP/2 is
@@ -196,6 +196,7 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
 async fn answer(workload: &Workload, request: &Request) -> Response {
     let head = &request.head;
     if !head.fields.contains(REQUEST_ID_FIELD) {
+        #[cfg(feature = "traffic")]
         if head.method == "GET" && head.target == "/traffic" {
             return Response::json(&workload.traffic().counts());
         }

@@ -7,6 +7,7 @@ use smi_schemas::names::Slug;
 
 use crate::layer5::Record;
 use crate::log::RequestLog;
+#[cfg(feature = "traffic")]
 use crate::traffic::Traffic;
 
 /// Version of this agent.
@@ -28,6 +29,7 @@ pub struct Workload {
     identity: Identity,
     log: RequestLog,
     record: Record,
+    #[cfg(feature = "traffic")]
     traffic: Traffic,
 }
 
@@ -38,6 +40,7 @@ impl Workload {
             identity: Identity { workload: name, agent: VERSION.to_owned() },
             log: RequestLog::default(),
             record: Record::default(),
+            #[cfg(feature = "traffic")]
             traffic: Traffic::default(),
         }
     }
@@ -57,6 +60,7 @@ impl Workload {
     }
 
     /// What its probes came to.
+    #[cfg(feature = "traffic")]
     pub(crate) fn traffic(&self) -> &Traffic {
         &self.traffic
     }

@@ -1,7 +1,8 @@
 // Command metrics-api serves TrafficMetrics of the workloads of SMI Conformance, as an extension of the API server, by
 // what their agents have counted. It knows namespaces, pods, and the edges of pods.
 //
-// Every second it asks each workload's agent for its counts (GET /traffic at its pod's address) and keeps what was added
+// Every second it asks each workload's agent, which must be built with the feature traffic, for its counts (GET
+// /traffic at its pod's address) and keeps what was added
 // to them for as long as a window lasts. Only the API server's front proxy is answered, by its certificate: who may ask
 // what has been decided by then.
 //
