@@ -117,7 +117,7 @@ impl SandboxLane {
 
     /// The object as the tested version writes it.
     fn object(&self, resource: &Resource) -> Option<Value> {
-        self.dialect.write(resource, &namespaces())
+        self.dialect.write(resource, &Namespaces::default())
     }
 
     /// What is left of an object once its schema has had its say; nothing when it refuses the object.
@@ -130,7 +130,7 @@ impl SandboxLane {
     /// What the mesh reads of a resource, after it was written, admitted and stored.
     fn stored(&self, resource: &Resource) -> Option<Resource> {
         let object = self.admitted(resource.kind(), self.object(resource)?)?;
-        self.dialect.read(&object, &namespaces())
+        self.dialect.read(&object, &Namespaces::default())
     }
 
     fn create(&self, resource: &Resource) -> ActionResult {
@@ -206,9 +206,9 @@ impl Lane for SandboxLane {
     }
 
     async fn read(&self, question: &Question) -> Result<Reading, Fault> {
-        let paths = metrics::paths(question, &namespaces());
+        let paths = metrics::paths(question, &Namespaces::default());
         let answers: Vec<Answer> = paths.iter().map(|path| self.get(path, Some(question))).collect();
-        Ok(metrics::reading(&answers, &namespaces()))
+        Ok(metrics::reading(&answers, &Namespaces::default()))
     }
 
     async fn wipe(&self) -> Result<(), Fault> {
@@ -222,11 +222,6 @@ impl Lane for SandboxLane {
 /// The sandbox's name among meshes.
 fn own_slug() -> Slug {
     "sandbox".parse().unwrap_or_else(|error| unreachable!("{error}"))
-}
-
-/// Nothing of the sandbox is in Kubernetes, but its objects are written as if it were.
-fn namespaces() -> Namespaces {
-    Namespaces { main: "main".to_owned(), other: "other".to_owned() }
 }
 
 fn taken<E>(result: &Result<(), E>) -> ActionResult {

@@ -88,7 +88,7 @@ pub fn asked(question: &Question) -> String {
     let labels: Vec<String> = question.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let labels = if labels.is_empty() { String::new() } else { format!(" with {}", labels.join(", ")) };
     let who = if question.restricted { ", as an account that may get the edges of pods only" } else { "" };
-    let path = paths(question, &Namespaces { main: "main".to_owned(), other: "other".to_owned() }).join(" and ");
+    let path = paths(question, &Namespaces::default()).join(" and ");
     format!("metrics, {edges}{of}{labels}{who} (GET {path})")
 }
 

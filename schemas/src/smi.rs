@@ -216,6 +216,19 @@ pub struct Backend {
     pub milli: bool,
 }
 
+impl Namespace {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Main, Self::Other];
+
+    /// The word used in JSON, and where there is no cluster to have names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl Api {
     /// Every API, in the order in which they are shown.
     pub const ALL: [Self; 4] = [Self::Access, Self::Specs, Self::Split, Self::Metrics];

@@ -43,6 +43,13 @@ die() {
     exit 1
 }
 
+# step WHAT COMMAND…: or die with what the command said, which is in $LOG.
+step() {
+    local what=$1
+    shift
+    "$@" >"$LOG" 2>&1 || die "$what: failed" "see the log; tests/cluster/down and up give a fresh cluster" "$LOG"
+}
+
 need_root() {
     [[ $(id -u) == 0 ]] ||
         die "the cluster's namespaces need root" "run it as root, or point KUBECONFIG at a cluster that you have"

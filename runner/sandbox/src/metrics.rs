@@ -116,7 +116,9 @@ impl Metrics<'_> {
         let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
         let found = match parts[..] {
             [] => Some(self.discovery()),
-            ["namespaces"] => Some(self.list("Namespace", None, NAMESPACES.into_iter().map(|of| self.namespace(of)))),
+            ["namespaces"] => {
+                Some(self.list("Namespace", None, Namespace::ALL.into_iter().map(|of| self.namespace(of))))
+            }
             ["namespaces", name] => namespace(name).map(|of| self.namespace(of)),
             ["namespaces", name, "pods"] => namespace(name).map(|of| self.pods(of, labels)),
             ["namespaces", name, "pods", pod] => self.workload(name, pod).map(|pod| self.pod(pod)),
@@ -143,7 +145,7 @@ impl Metrics<'_> {
     }
 
     fn workload(&self, namespace: &str, name: &str) -> Option<&Workload> {
-        let is = |workload: &&Workload| workload.name.as_str() == name && self::name(workload.namespace) == namespace;
+        let is = |workload: &&Workload| workload.name.as_str() == name && workload.namespace.as_str() == namespace;
         self.shape.workloads.iter().find(is)
     }
 
@@ -154,7 +156,7 @@ impl Metrics<'_> {
         if self.is(Mutant::CountsBothSides) {
             received.extend(received.clone());
         }
-        let object = json!({"kind": "Namespace", "name": name(of)});
+        let object = json!({"kind": "Namespace", "name": of.as_str()});
         self.metrics(&object, &json!({"direction": "from", "side": "server", "resource": null}), &received)
     }
 
@@ -222,7 +224,7 @@ impl Metrics<'_> {
             "resource": {"kind": kind}, "items": items.collect::<Vec<_>>(),
         });
         if let Some(of) = of {
-            list["resource"]["namespace"] = name(of).into();
+            list["resource"]["namespace"] = of.as_str().into();
         }
         if self.is(Mutant::ListsWithoutResource) {
             list["resource"] = Value::Null;
@@ -259,21 +261,12 @@ impl Metrics<'_> {
     }
 }
 
-const NAMESPACES: [Namespace; 2] = [Namespace::Main, Namespace::Other];
-
-fn name(namespace: Namespace) -> &'static str {
-    match namespace {
-        Namespace::Main => "main",
-        Namespace::Other => "other",
-    }
-}
-
 fn namespace(name: &str) -> Option<Namespace> {
-    NAMESPACES.into_iter().find(|namespace| self::name(*namespace) == name)
+    Namespace::ALL.into_iter().find(|namespace| namespace.as_str() == name)
 }
 
 fn pod(workload: &Workload) -> Value {
-    json!({"kind": "Pod", "name": workload.name, "namespace": name(workload.namespace)})
+    json!({"kind": "Pod", "name": workload.name, "namespace": workload.namespace.as_str()})
 }
 
 fn failed(code: u16, reason: &str) -> (u16, Value) {

@@ -42,7 +42,7 @@ fn print(out: &mut impl Write, plan: &Plan, assertion: &Assertion) -> io::Result
 
 fn print_action(out: &mut impl Write, plan: &Plan, action: &Action) -> io::Result<()> {
     let word = deed(action);
-    let namespaces = Namespaces { main: "main".to_owned(), other: "other".to_owned() };
+    let namespaces = Namespaces::default();
     let dialect = Dialect { apis: plan.apis.clone(), ..Dialect::default() };
     let mut object = action.resource().and_then(|resource| dialect.write(resource, &namespaces));
     if let (Some(object), Action::Refuse(Flawed { flaw, .. })) = (&mut object, action) {

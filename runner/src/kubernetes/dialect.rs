@@ -49,6 +49,13 @@ pub struct Namespaces {
     pub other: String,
 }
 
+/// Names for where there is no cluster.
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self { main: Namespace::Main.as_str().to_owned(), other: Namespace::Other.as_str().to_owned() }
+    }
+}
+
 impl Namespaces {
     /// The name of one of the two.
     pub fn of(&self, namespace: Namespace) -> &str {

@@ -335,11 +335,10 @@ impl KubernetesLane {
         let malformed = |error: http::Error| ClusterError::Malformed(error.to_string()).fault();
         let request = request.body(Vec::new()).map_err(malformed)?;
         let (http, body) = answered(&self.common.cluster.client(), request).await.map_err(ClusterError::fault)?;
-        match http {
-            401 | 429 => Err(ClusterError::Denied(format!("GET {path}: {http}")).fault()),
-            403 if !restricted => Err(ClusterError::Denied(format!("GET {path}: {http}")).fault()),
-            _ => Ok(Answer { http, body, at: SystemTime::now().into() }),
+        if matches!(http, 401 | 429) || (http == 403 && !restricted) {
+            return Err(ClusterError::Denied(format!("GET {path}: {http}")).fault());
         }
+        Ok(Answer { http, body, at: SystemTime::now().into() })
     }
 
     /// What the metrics API lists, asked for a while if it does not answer.

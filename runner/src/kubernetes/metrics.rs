@@ -150,7 +150,7 @@ fn object(document: &Value, namespaces: &Namespaces) -> Option<Object> {
     let fields = document.as_object().filter(|fields| !fields.is_empty())?;
     let namespace = |name: &Value| {
         let is = |namespace: &Namespace| name == namespaces.of(*namespace);
-        [Namespace::Main, Namespace::Other].into_iter().find(is)
+        Namespace::ALL.into_iter().find(is)
     };
     let kind = word(&document["kind"]);
     let own =

@@ -25,8 +25,6 @@ pub struct Survey {
     pub kinds: BTreeMap<Kind, BTreeSet<ApiVersion>>,
     /// The CRDs.
     pub crds: Vec<Crd>,
-    /// The versions of the metrics API, which has none.
-    pub metrics: BTreeSet<ApiVersion>,
     /// How HTTPRouteGroups write headers in each version.
     headers: BTreeMap<ApiVersion, HeaderForm>,
     /// The versions in which a TrafficTarget must name a port.
@@ -43,7 +41,7 @@ impl Survey {
         let (kinds, metrics) = kinds(cluster).await?;
         let mut served: BTreeMap<Api, BTreeSet<ApiVersion>> = BTreeMap::new();
         if !metrics.is_empty() {
-            served.insert(Api::Metrics, metrics.clone());
+            served.insert(Api::Metrics, metrics);
         }
         for (kind, versions) in &kinds {
             served.entry(kind.api()).or_default().extend(versions);
@@ -59,7 +57,7 @@ impl Survey {
                 crds.push(crd(name, &definition)?);
             }
         }
-        Ok(Self { version, served, kinds, crds, metrics, headers, port_demanded })
+        Ok(Self { version, served, kinds, crds, headers, port_demanded })
     }
 
     /// The forms in which these versions are written here.

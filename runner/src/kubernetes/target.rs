@@ -80,7 +80,7 @@ impl KubernetesTarget {
             target: Kind::Kubernetes { version: common.survey.version.clone() },
             mesh: common.profile.measured(profile_digest, version, enforcing),
             crds: common.survey.crds.clone(),
-            metrics: common.survey.metrics.clone(),
+            metrics: common.survey.served.get(&Api::Metrics).cloned().unwrap_or_default(),
             enable: enable.map(|enforcing| enforcing.enable.clone()),
         };
         Ok(Self { common, facts, runner: brought.runner, measured, sidecar })
