@@ -2,12 +2,14 @@
 //!
 //! The statement's bytes are signed as a [DSSE] v1 envelope with pure Ed25519, and the envelope travels as a
 //! [Sigstore bundle] v0.3 with a public-key hint. The signed bytes are the *pre-authentication encoding* of the
-//! payload's type and bytes ([`pae`]); nothing is ever serialised again to be verified. A bundle holds one signature:
-//! its `keyid` is the TUF key id of the signer and equals the bundle's hint. Both are hints; the signature decides.
+//! payload's type and bytes ([`pae`]); nothing is ever serialised again to be verified. The `keyid` of the first
+//! signature is the TUF key id of the signer and equals the bundle's hint. Both are hints; the signature decides. A
+//! Sigstore bundle has one signature, and so has everything that is signed by one; only a keyring, which several sign
+//! together, has more, up to [`MAX_SIGNATURES`].
 //!
-//! A bundle may carry a publisher's log entries and timestamps beside the envelope; they are not signed by the vendor
-//! and, like every field that is not named here, are not part of the result. A result's identity is the digest of its
-//! payload.
+//! What a payload says is known by the digest of the payload. A bundle that came back from a publisher is *completed*:
+//! beside the envelope it carries its [`LogEntry`], the proof that it is in the log, in the form of a Sigstore
+//! transparency-log entry. That, like every field that is not named here, is not signed by the vendor.
 //!
 //! ```
 //! use smi_schemas::bundle::{Bundle, Signature, pae};
@@ -32,8 +34,17 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::json::{self, JsonError};
 
+/// The integrated time of every entry.
+const UNTIMED: &str = "0";
+
 /// Bytes of a bundle, log entry and all.
 pub const MAX_BUNDLE_BYTES: usize = 1024 * 1024;
+
+/// Signatures of one envelope.
+pub const MAX_SIGNATURES: usize = 12;
+
+/// Hashes of the longest inclusion proof.
+pub const MAX_PROOF_HASHES: usize = 63;
 
 /// The media type of the bundle format that is written and read.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -48,8 +59,12 @@ pub struct Bundle {
     pub payload_type: String,
     /// The statement's bytes.
     pub payload: Vec<u8>,
-    /// The one signature.
+    /// The signature, or the first of several.
     pub signature: Signature,
+    /// The signatures after the first.
+    pub further: Vec<Signature>,
+    /// Where it is in a log, as somebody says.
+    pub log_entry: Option<LogEntry>,
 }
 
 /// A signature over the pre-authentication encoding.
@@ -59,6 +74,25 @@ pub struct Signature {
     pub keyid: String,
     /// The signature's bytes.
     pub sig: Vec<u8>,
+}
+
+/// The place of a bundle in a log, with the proof of it; nothing of it verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its index.
+    pub index: u64,
+    /// The hash that names the log's key.
+    pub log_id: [u8; 32],
+    /// The root that the proof is said to lead to. The checkpoint decides.
+    pub root: [u8; 32],
+    /// The size of the tree. The checkpoint decides.
+    pub size: u64,
+    /// The hashes from the leaf to the root.
+    pub hashes: Vec<[u8; 32]>,
+    /// The checkpoint, a signed note.
+    pub checkpoint: String,
+    /// The leaf's bytes.
+    pub body: Vec<u8>,
 }
 
 /// Why bytes are not a bundle.
@@ -79,8 +113,8 @@ pub enum BundleError {
         /// The field.
         field: &'static str,
     },
-    /// Not exactly one signature.
-    #[error("{count} signatures where a bundle has exactly one")]
+    /// No signature, or too many.
+    #[error("{count} signatures, where a bundle has one to {MAX_SIGNATURES}")]
     Signatures {
         /// Signatures found.
         count: usize,
@@ -88,12 +122,19 @@ pub enum BundleError {
     /// The two hints name different keys.
     #[error("publicKey.hint and the signature's keyid differ")]
     Hint,
+    /// Something in the place of a log entry that is none.
+    #[error("tlogEntries: {why}")]
+    LogEntry {
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 impl Bundle {
     /// An in-toto statement and its signature.
     pub fn new(payload: &[u8], signature: Signature) -> Self {
-        Self { payload_type: PAYLOAD_TYPE.to_owned(), payload: payload.to_owned(), signature }
+        let (further, log_entry) = (Vec::new(), None);
+        Self { payload_type: PAYLOAD_TYPE.to_owned(), payload: payload.to_owned(), signature, further, log_entry }
     }
 
     /// Takes a bundle's bytes apart.
@@ -110,35 +151,56 @@ impl Bundle {
         }
         let envelope = file.dsse_envelope;
         let count = envelope.signatures.len();
-        let [signature] =
-            <[FileSignature; 1]>::try_from(envelope.signatures).map_err(|_| BundleError::Signatures { count })?;
+        if !(1..=MAX_SIGNATURES).contains(&count) {
+            return Err(BundleError::Signatures { count });
+        }
+        let decoded =
+            |file: FileSignature| Ok::<_, BundleError>(Signature { keyid: file.keyid, sig: decode(&file.sig, "sig")? });
+        let mut signatures = envelope.signatures.into_iter().map(decoded).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let signature = signatures.next().ok_or(BundleError::Signatures { count })?;
         if file.verification_material.public_key.hint != signature.keyid {
             return Err(BundleError::Hint);
         }
-        let decode = |text: &str, field| STANDARD.decode(text).map_err(|_| BundleError::Base64 { field });
         Ok(Self {
             payload_type: envelope.payload_type,
             payload: decode(&envelope.payload, "payload")?,
-            signature: Signature { keyid: signature.keyid, sig: decode(&signature.sig, "sig")? },
+            signature,
+            further: signatures.collect(),
+            log_entry: log_entry(file.verification_material.tlog_entries)?,
         })
     }
 
     /// The bundle's bytes. The same bundle always has the same.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let signature = |signature: &Signature| FileSignature {
+            sig: STANDARD.encode(&signature.sig),
+            keyid: signature.keyid.clone(),
+        };
         let file = File {
             media_type: MEDIA_TYPE.to_owned(),
-            verification_material: Material { public_key: PublicKey { hint: self.signature.keyid.clone() } },
+            verification_material: Material {
+                public_key: PublicKey { hint: self.signature.keyid.clone() },
+                tlog_entries: self.log_entry.iter().map(FileLogEntry::from).collect(),
+            },
             dsse_envelope: Envelope {
                 payload: STANDARD.encode(&self.payload),
                 payload_type: self.payload_type.clone(),
-                signatures: vec![FileSignature {
-                    sig: STANDARD.encode(&self.signature.sig),
-                    keyid: self.signature.keyid.clone(),
-                }],
+                signatures: self.signatures().map(signature).collect(),
             },
         };
         // Strings and lists of strings cannot fail to be written.
         serde_json::to_vec(&file).unwrap_or_default()
+    }
+
+    /// Every signature.
+    pub fn signatures(&self) -> impl Iterator<Item = &Signature> {
+        std::iter::once(&self.signature).chain(&self.further)
+    }
+
+    /// The bundle as it was before a publisher completed it.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { log_entry: None, ..self.clone() }
     }
 
     /// The bytes that are signed.
@@ -149,6 +211,64 @@ impl Bundle {
     /// The result's identity.
     pub fn payload_digest(&self) -> Digest {
         Digest::of(&self.payload)
+    }
+}
+
+fn decode(text: &str, field: &'static str) -> Result<Vec<u8>, BundleError> {
+    STANDARD.decode(text).map_err(|_| BundleError::Base64 { field })
+}
+
+/// One entry at most, of the one kind that is known here.
+fn log_entry(entries: Vec<FileLogEntry>) -> Result<Option<LogEntry>, BundleError> {
+    let malformed = |why| BundleError::LogEntry { why };
+    let mut entries = entries.into_iter();
+    let Some(entry) = entries.next() else { return Ok(None) };
+    if entries.next().is_some() {
+        return Err(malformed("more than one entry"));
+    }
+    let FileLogEntry { log_index, log_id, kind_version, integrated_time, inclusion_proof, canonicalized_body } = entry;
+    if kind_version != KindVersion::default() {
+        return Err(malformed("an entry of another kind than dsse 0.0.1"));
+    }
+    let number = |text: &str| {
+        let parsed: Option<u64> = text.parse().ok();
+        parsed.filter(|number| number.to_string() == text).ok_or_else(|| malformed("a number is not one"))
+    };
+    let hash =
+        |text: &str, field| <[u8; 32]>::try_from(decode(text, field)?).map_err(|_| malformed("a hash is not 32 bytes"));
+    if integrated_time != UNTIMED || inclusion_proof.log_index != log_index {
+        return Err(malformed("a time, or two indexes"));
+    }
+    if inclusion_proof.hashes.len() > MAX_PROOF_HASHES {
+        return Err(malformed("a proof that is longer than any"));
+    }
+    Ok(Some(LogEntry {
+        index: number(&log_index)?,
+        log_id: hash(&log_id.key_id, "logId.keyId")?,
+        root: hash(&inclusion_proof.root_hash, "rootHash")?,
+        size: number(&inclusion_proof.tree_size)?,
+        hashes: inclusion_proof.hashes.iter().map(|text| hash(text, "hashes")).collect::<Result<_, _>>()?,
+        checkpoint: inclusion_proof.checkpoint.envelope,
+        body: decode(&canonicalized_body, "canonicalizedBody")?,
+    }))
+}
+
+impl From<&LogEntry> for FileLogEntry {
+    fn from(entry: &LogEntry) -> Self {
+        Self {
+            log_index: entry.index.to_string(),
+            log_id: LogId { key_id: STANDARD.encode(entry.log_id) },
+            kind_version: KindVersion::default(),
+            integrated_time: UNTIMED.to_owned(),
+            inclusion_proof: InclusionProof {
+                log_index: entry.index.to_string(),
+                root_hash: STANDARD.encode(entry.root),
+                tree_size: entry.size.to_string(),
+                hashes: entry.hashes.iter().map(|hash| STANDARD.encode(hash)).collect(),
+                checkpoint: FileCheckpoint { envelope: entry.checkpoint.clone() },
+            },
+            canonicalized_body: STANDARD.encode(&entry.body),
+        }
     }
 }
 
@@ -164,7 +284,13 @@ fn is_made_of_objects(document: &Value) -> bool {
     let material = &document["verificationMaterial"];
     let envelope = &document["dsseEnvelope"];
     let signatures = envelope["signatures"].as_array().into_iter().flatten();
-    [document, material, &material["publicKey"], envelope].into_iter().chain(signatures).all(|part| !part.is_array())
+    let entries = material["tlogEntries"].as_array().into_iter().flatten();
+    let of_entries = entries.flat_map(|entry| {
+        let proof = &entry["inclusionProof"];
+        [entry, &entry["logId"], &entry["kindVersion"], proof, &proof["checkpoint"]]
+    });
+    let parts = [document, material, &material["publicKey"], envelope].into_iter().chain(signatures).chain(of_entries);
+    parts.into_iter().all(|part| !part.is_array())
 }
 
 /// The bundle's JSON. Fields that are not named here are read over.
@@ -181,6 +307,56 @@ pub(crate) struct File {
 #[serde(rename_all = "camelCase")]
 struct Material {
     public_key: PublicKey,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tlog_entries: Vec<FileLogEntry>,
+}
+
+/// A Sigstore transparency-log entry. Its numbers are strings.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct FileLogEntry {
+    log_index: String,
+    log_id: LogId,
+    kind_version: KindVersion,
+    /// Always 0: no time but a witness's is proven.
+    integrated_time: String,
+    inclusion_proof: InclusionProof,
+    /// The leaf.
+    canonicalized_body: String,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct LogId {
+    key_id: String,
+}
+
+#[derive(PartialEq, Serialize, Deserialize, JsonSchema)]
+struct KindVersion {
+    kind: String,
+    version: String,
+}
+
+impl Default for KindVersion {
+    fn default() -> Self {
+        Self { kind: "dsse".to_owned(), version: "0.0.1".to_owned() }
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct InclusionProof {
+    log_index: String,
+    root_hash: String,
+    tree_size: String,
+    hashes: Vec<String>,
+    checkpoint: FileCheckpoint,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Checkpoint")]
+struct FileCheckpoint {
+    envelope: String,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

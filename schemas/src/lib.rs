@@ -7,7 +7,8 @@
 //! - [`statement`]: the report bound to everything it depends on
 //! - [`bundle`]: the statement's bytes, signed, as a file
 //! - [`feed`]: what readers are told of it
-//! - [`release`]: that a suite is one of the programme, as a statement of its own
+//! - [`record`]: what is said beside results, each a statement of its own
+//! - [`leaf`]: what the log says of a signed statement
 //!
 //! and beside them [`codes`], the one registry of what can be said of any of these; [`names`], [`Digest`] and
 //! [`Timestamp`], the words they are made of; [`json`], the one reader; [`mod@shown`], for what comes from outside;
@@ -21,9 +22,10 @@ pub mod digest;
 pub mod documents;
 pub mod feed;
 pub mod json;
+pub mod leaf;
 pub mod metrics;
 pub mod names;
-pub mod release;
+pub mod record;
 pub mod report;
 pub mod shown;
 pub mod smi;

@@ -146,6 +146,19 @@ name!(
     |text| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./_-".contains(&byte))
 );
 
+name!(
+    /// Why somebody decided something, in their words.
+    Reason,
+    "reason",
+    r"^[^\x00-\x1f\x7f]{1,500}$",
+    "1 to 500 letters, digits, spaces and marks of ASCII, in one line that neither begins nor ends with a space",
+    |text| {
+        (1..=500).contains(&text.chars().count())
+            && text.trim() == text
+            && text.chars().all(|c| c.is_alphanumeric() || (' '..='~').contains(&c))
+    }
+);
+
 impl Word {
     /// The text, or none if it is no word.
     pub fn of(text: &str) -> Self {
@@ -244,6 +257,16 @@ mod tests {
         }
         assert_eq!(Word::of("pods/edges").as_str(), "pods/edges");
         assert_eq!("".parse(), Ok(Word::default()));
+    }
+
+    #[test]
+    fn reasons_hold_nothing_that_a_terminal_obeys() {
+        for accepted in ["Wrong build.", "Ärger mit 1.2", "<b> is only text"] {
+            assert!(accepted.parse::<Reason>().is_ok(), "{accepted}");
+        }
+        for refused in ["", " ", "a ", "a\nb", "a\u{1b}[2J", "a\u{202e}b", &"a".repeat(501)] {
+            assert!(refused.parse::<Reason>().is_err(), "{refused:?}");
+        }
     }
 
     #[test]

@@ -277,10 +277,7 @@ pub enum StatementError {
         "a sandbox result is about mesh `sandbox`, which claims nothing, and the runner, whose digest stands for agent and profile"
     )]
     Sandbox,
-    /// A release of a draft, or of a file by another name than its version gives it.
-    #[error("a release is about one file, vVERSION.json, by its digest, and VERSION is no draft")]
-    Release,
-    /// CRDs or seed in another form than the specification's.
+    /// A field in another form than the specification's.
     #[error("{field} is not of the specified form")]
     Form {
         /// The field.

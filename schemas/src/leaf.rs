@@ -1,0 +1,162 @@
+//! The leaf: what the log says of one signed statement.
+//!
+//! Its bytes are the body of a Rekor `dsse` entry, version 0.0.1, so that Sigstore's verifiers read it: JSON with sorted
+//! keys and no white space, which names the envelope and the payload by SHA-256 and repeats every signature with the
+//! public key that made it (base64 of its SPKI PEM text). The envelope's hash is that of its canonical JSON, again with
+//! sorted keys and no white space ([`envelope_json`]); it is the one thing that is serialised to be hashed.
+//!
+//! A leaf follows from a bundle and the keys of its signers alone, so whoever has both computes the same bytes.
+//!
+//! ```
+//! use smi_schemas::bundle::{Bundle, Signature};
+//! use smi_schemas::leaf::{Leaf, envelope_json};
+//! use smi_schemas::Digest;
+//!
+//! let bundle = Bundle::new(b"{}", Signature { keyid: "57742b03".into(), sig: vec![0; 3] });
+//! let envelope = br#"{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"keyid":"57742b03","sig":"AAAA"}]}"#;
+//! assert_eq!(envelope_json(&bundle), envelope);
+//!
+//! let leaf = Leaf::of(&bundle, ["a PEM\n"]);
+//! assert_eq!(
+//!     String::from_utf8(leaf.to_bytes()).unwrap(),
+//!     format!(
+//!         r#"{{"apiVersion":"0.0.1","kind":"dsse","spec":{{"envelopeHash":{{"algorithm":"sha256","value":"{}"}},"payloadHash":{{"algorithm":"sha256","value":"{}"}},"signatures":[{{"signature":"AAAA","verifier":"YSBQRU0K"}}]}}}}"#,
+//!         Digest::of(envelope).hex(),
+//!         Digest::of(b"{}").hex(),
+//!     )
+//! );
+//! assert_eq!(Leaf::read(&leaf.to_bytes()).unwrap(), leaf);
+//! assert_eq!(leaf.payload(), bundle.payload_digest());
+//! ```
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Bundle, MAX_SIGNATURES};
+use crate::digest::Digest;
+use crate::json::{self, JsonError};
+
+/// Bytes of the largest leaf, which has [`MAX_SIGNATURES`].
+pub const MAX_LEAF_BYTES: usize = 4096;
+
+/// A leaf of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    envelope: Digest,
+    payload: Digest,
+    file: File,
+}
+
+impl Leaf {
+    /// The leaf of a bundle. Each signature has its key, as SPKI PEM text, in the same order.
+    pub fn of<'a>(bundle: &Bundle, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        let (envelope, payload) = (Digest::of(&envelope_json(bundle)), bundle.payload_digest());
+        let signature = |(signature, key): (&crate::bundle::Signature, &str)| FileSignature {
+            signature: STANDARD.encode(&signature.sig),
+            verifier: STANDARD.encode(key),
+        };
+        let hash = |digest: Digest| FileHash { algorithm: ALGORITHM.to_owned(), value: digest.hex() };
+        let signatures = bundle.signatures().zip(keys).map(signature).collect();
+        let spec = Spec { envelope_hash: hash(envelope), payload_hash: hash(payload), signatures };
+        let file = File { api_version: API_VERSION.to_owned(), kind: KIND.to_owned(), spec };
+        Self { envelope, payload, file }
+    }
+
+    /// Reads a leaf, in its one form.
+    pub fn read(bytes: &[u8]) -> Result<Self, JsonError> {
+        let file: File = json::parse_exact(bytes, MAX_LEAF_BYTES)?;
+        let shape = |message: &str| JsonError::Shape { message: message.to_owned() };
+        let digest = |hash: &FileHash| {
+            let digest = Digest::from_hex(&hash.value).ok().filter(|_| hash.algorithm == ALGORITHM);
+            digest.ok_or_else(|| shape("a hash that is no SHA-256"))
+        };
+        let (envelope, payload) = (digest(&file.spec.envelope_hash)?, digest(&file.spec.payload_hash)?);
+        let leaf = Self { envelope, payload, file };
+        let File { api_version, kind, spec } = &leaf.file;
+        if api_version != API_VERSION || kind != KIND || !(1..=MAX_SIGNATURES).contains(&spec.signatures.len()) {
+            return Err(shape("no dsse entry of version 0.0.1 with as many signatures as may be"));
+        }
+        if leaf.to_bytes() == bytes { Ok(leaf) } else { Err(shape("written in another form than the specified one")) }
+    }
+
+    /// The leaf's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Strings and lists of strings cannot fail to be written.
+        serde_json::to_vec(&self.file).unwrap_or_default()
+    }
+
+    /// What the entry is known by: the digest of its payload.
+    pub fn payload(&self) -> Digest {
+        self.payload
+    }
+
+    /// The digest of the envelope's canonical JSON.
+    pub fn envelope(&self) -> Digest {
+        self.envelope
+    }
+}
+
+/// An envelope's canonical JSON.
+pub fn envelope_json(bundle: &Bundle) -> Vec<u8> {
+    let signature = |signature: &crate::bundle::Signature| EnvelopeSignature {
+        keyid: signature.keyid.clone(),
+        sig: STANDARD.encode(&signature.sig),
+    };
+    let envelope = Envelope {
+        payload: STANDARD.encode(&bundle.payload),
+        payload_type: bundle.payload_type.clone(),
+        signatures: bundle.signatures().map(signature).collect(),
+    };
+    // Strings and lists of strings cannot fail to be written.
+    serde_json::to_vec(&envelope).unwrap_or_default()
+}
+
+const API_VERSION: &str = "0.0.1";
+const KIND: &str = "dsse";
+const ALGORITHM: &str = "sha256";
+
+/// The fields of all of these are in alphabetical order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    api_version: String,
+    kind: String,
+    spec: Spec,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Spec {
+    envelope_hash: FileHash,
+    payload_hash: FileHash,
+    signatures: Vec<FileSignature>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileHash {
+    algorithm: String,
+    value: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSignature {
+    signature: String,
+    verifier: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<EnvelopeSignature>,
+}
+
+#[derive(Serialize)]
+struct EnvelopeSignature {
+    keyid: String,
+    sig: String,
+}
