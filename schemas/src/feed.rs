@@ -1,28 +1,44 @@
-//! What readers are told of accepted results.
+//! What readers are told of the log.
 //!
-//! A publisher gives every accepted result an [`Entry`], numbered from 0 without a hole, and hands entries out in
-//! [`Page`]s. An entry says who signed what about which mesh, and sums up each API; the bundle behind it is served by
-//! its payload's digest, for whoever does not want to take the publisher's word.
+//! Everything that the publisher's log holds is an [`Entry`], numbered from 0 without a hole: results, and what is said
+//! of results, keys and suites. Readers get them in [`Page`]s. An entry says who signed, and in short what; the bundle
+//! behind it is served by its payload's digest, for whoever does not want to take the publisher's word. It follows from
+//! that bundle, its index and the keyring in force there, so that an auditor writes the same.
 //!
 //! ```
-//! use smi_schemas::feed::Entry;
+//! use smi_schemas::feed::{Entry, Says};
 //!
 //! let entry: Entry = serde_json::from_str(r#"{
-//!   "index": 0,
+//!   "index": 1,
 //!   "payload": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
-//!   "acceptedAt": "2026-01-02T08:06:00Z",
 //!   "signer": "acme",
 //!   "keyId": "57742b03f31d83cb250126d26311ba9e6f01f6d13b113aaaa2c86ff434944d3c",
-//!   "keyring": 3,
-//!   "mesh": "acme-mesh",
-//!   "meshVersion": "1.2.3",
-//!   "target": "kubernetes v1.34.9",
-//!   "suite": "1.0.0",
-//!   "finishedAt": "2026-01-02T08:05:00Z",
-//!   "apis": [{"api": "split", "version": "v1alpha4", "capability": "full", "compliance": "compliant",
-//!             "passed": 12, "failed": 0, "scored": 12}]
+//!   "says": {"result": {
+//!     "run": "000102030405060708090a0b0c0d0e0f",
+//!     "mesh": "acme-mesh",
+//!     "meshVersion": "1.2.3",
+//!     "target": "kubernetes v1.34.9",
+//!     "suite": "1.0.0",
+//!     "finishedAt": "2026-01-02T08:05:00Z",
+//!     "apis": [{"api": "split", "version": "v1alpha4", "capability": "full", "compliance": "compliant",
+//!               "passed": 12, "failed": 0, "scored": 12}]
+//!   }}
 //! }"#).unwrap();
-//! assert_eq!(entry.apis[0].to_string(), "split     v1alpha4   full        compliant          12       0  12");
+//! let Says::Result(result) = &entry.says else { panic!() };
+//! assert_eq!(result.apis[0].to_string(), "split     v1alpha4   full        compliant          12       0  12");
+//!
+//! let entry: Entry = serde_json::from_str(r#"{
+//!   "index": 2,
+//!   "payload": "sha256:2222222222222222222222222222222222222222222222222222222222222222",
+//!   "signer": "jury",
+//!   "keyId": "57742b03f31d83cb250126d26311ba9e6f01f6d13b113aaaa2c86ff434944d3d",
+//!   "says": {"review": {
+//!     "result": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
+//!     "verdict": "accept",
+//!     "reason": "Reproduced on two clusters."
+//!   }}
+//! }"#).unwrap();
+//! assert!(matches!(entry.says, Says::Review { .. }));
 //! ```
 //!
 //! What a vendor claims not to support is told apart from what is absent, and tested all the same:
@@ -42,27 +58,77 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::names::{Slug, Version};
+use crate::names::{Reason, RunId, Slug, Version};
+use crate::record::Verdict;
 use crate::smi::{Api, ApiVersion};
+use crate::statement::Versioned;
 use crate::time::Timestamp;
 
-/// An accepted result, as readers are told of it.
+/// An entry of the log, as readers are told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Entry {
     /// Its number, from 0.
     pub index: u64,
-    /// The result's identity: the digest of its payload.
+    /// What it is known by: the digest of its payload.
     pub payload: Digest,
-    /// The publisher's clock when it was accepted.
-    pub accepted_at: Timestamp,
-    /// The signer's name in the keyring.
+    /// The signer's name in the keyring; of several, the first.
     pub signer: Slug,
     /// The signer's key.
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     pub key_id: String,
-    /// The version of the keyring that it was accepted under.
-    pub keyring: u64,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Says {
+    /// What a mesh did.
+    Result(Box<Tested>),
+    /// A suite is released.
+    Suite(Versioned),
+    /// A keyring is in force from the next entry on.
+    Keyring {
+        /// Its version.
+        version: u64,
+        /// The digest of its file.
+        digest: Digest,
+    },
+    /// A result that waits is published, or is not.
+    Review {
+        /// The result.
+        result: Digest,
+        /// Whether it is.
+        verdict: Verdict,
+        /// Why.
+        reason: Reason,
+    },
+    /// A signer no longer stands by a result.
+    Withdrawal {
+        /// The result.
+        result: Digest,
+        /// Why.
+        reason: Reason,
+    },
+    /// Another result of the signer stands in the place of one.
+    Supersession {
+        /// The result.
+        result: Digest,
+        /// The one in its place.
+        by: Digest,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A result, as readers are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tested {
+    /// The run.
+    pub run: RunId,
     /// The mesh.
     pub mesh: Slug,
     /// The mesh's version as measured.
@@ -74,6 +140,9 @@ pub struct Entry {
     pub suite: Version,
     /// The signer's claim of when the run ended.
     pub finished_at: Timestamp,
+    /// Results of this signer are published after review, by the keyring in force.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub after_review: bool,
     /// Capability and compliance of each API.
     pub apis: Vec<ApiSummary>,
 }

@@ -405,6 +405,16 @@ struct PredicateHead {
     schema_version: u32,
 }
 
+/// The predicate type of a payload that is an in-toto statement.
+pub fn predicate_type(payload: &[u8]) -> Result<String, StatementError> {
+    let head: Head = json::parse(payload, MAX_BUNDLE_BYTES)?;
+    if head.statement_type == STATEMENT_TYPE {
+        Ok(head.predicate_type)
+    } else {
+        Err(StatementError::Type { found: head.statement_type })
+    }
+}
+
 impl Head {
     /// Refuses a payload that needs another reader than that of `wanted`.
     pub(crate) fn expect(payload: &[u8], wanted: &'static str) -> Result<(), StatementError> {

@@ -24,8 +24,10 @@
 
 pub mod capability;
 pub mod judge;
+pub mod ledger;
 pub mod policy;
 pub mod release;
+pub mod said;
 pub mod verdict;
 pub mod view;
 

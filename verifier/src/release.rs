@@ -11,7 +11,7 @@ use smi_keys::keyring::Keyring;
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::names::Slug;
-use smi_schemas::release::{Release, SUITE_TYPE};
+use smi_schemas::record::{Record, Release, SUITE_TYPE};
 use smi_schemas::statement::Versioned;
 use smi_schemas::suite::Suite;
 
@@ -24,14 +24,14 @@ pub const STAGES: [Stage; 6] =
 /// A release that passed every stage. Only [`verify_release`] makes one.
 #[derive(Clone, Debug)]
 pub struct Released {
-    release: Release,
+    release: Record<Release>,
     signer: Slug,
     key_id: KeyId,
 }
 
 impl Released {
     /// What was signed.
-    pub fn release(&self) -> &Release {
+    pub fn release(&self) -> &Record<Release> {
         &self.release
     }
 
@@ -51,9 +51,10 @@ pub fn verify_release(bytes: &[u8], keyring: &Keyring, (suite, digest): &(Suite,
     size(bytes)?;
     let bundle = shape(bytes)?;
     let signer = signature(&bundle, keyring)?;
-    let release = statement(&bundle, Release::read)?;
+    let release = statement(&bundle, Record::<Release>::read)?;
     role_may(signer, SUITE_TYPE)?;
-    same(release.suite(), &Versioned { version: suite.version.clone(), digest: *digest })?;
+    let released = Versioned { version: release.says.version.clone(), digest: release.subject };
+    same(&released, &Versioned { version: suite.version.clone(), digest: *digest })?;
     Ok(Released { release, signer: signer.name.clone(), key_id: signer.public_key.key_id() })
 }
 

@@ -2,12 +2,19 @@
 //!
 //! It is pure and deterministic, and its JSON is canonical: whoever has the entries computes the same bytes. It is a
 //! list of rows, one for each mesh, version of the mesh and version of the suite, and in each row a cell for every API
-//! and version of it that was tested.
+//! and version of it that was tested; beside it the keyring in force, the suites that were released, and the results
+//! that wait for a review.
 //!
 //! A cell shows the *current* result: the one whose run ended last, by its signer's claim. An older run that is
 //! accepted later never replaces a newer one; of two that ended at the same second the later entry counts. Results of
 //! distinct signers are counted by signer, each with its own current one, and where these differ the cell says so:
-//! disagreement is shown, never averaged.
+//! disagreement is shown, never averaged. Beyond that:
+//!
+//! - A result of a signer who publishes after review counts once a review accepts it; the latest review decides.
+//! - A result that is *superseded* does not count.
+//! - A result that is *withdrawn* stays where it was and says nothing: if it is a signer's current one, the signer says
+//!   nothing about the cell until a later run is accepted, and if nobody else does, the cell is withdrawn.
+//! - An entry does not count if its signer is revoked from its index or an earlier one on, whenever that is said.
 //!
 //! ```
 //! use smi_schemas::feed::{Capability, Entry};
@@ -15,30 +22,35 @@
 //!
 //! let entry = |index: u64, signer: &str, finished: &str, capability: &str| -> Entry {
 //!     serde_json::from_value(serde_json::json!({
-//!         "index": index, "payload": format!("sha256:{index:064}"), "acceptedAt": "2026-01-02T09:00:00Z",
-//!         "signer": signer, "keyId": format!("{:064}", signer.len()), "keyring": 1, "mesh": "m", "meshVersion": "1",
-//!         "target": "kubernetes v1", "suite": "1.0.0", "finishedAt": finished,
-//!         "apis": [{"api": "split", "version": "v1alpha4", "capability": capability, "compliance": "undecided",
-//!                   "passed": 1, "failed": 0, "scored": 2}]
+//!         "index": index, "payload": format!("sha256:{index:064}"),
+//!         "signer": signer, "keyId": format!("{:064}", signer.len()),
+//!         "says": {"result": {"run": format!("{index:032}"), "mesh": "m", "meshVersion": "1",
+//!             "target": "kubernetes v1", "suite": "1.0.0", "finishedAt": finished,
+//!             "apis": [{"api": "split", "version": "v1alpha4", "capability": capability, "compliance": "undecided",
+//!                       "passed": 1, "failed": 0, "scored": 2}]}}
 //!     })).unwrap()
 //! };
 //! let mut view = View::default();
-//! view.add(&entry(0, "acme", "2026-01-02T08:00:00Z", "full"));
-//! view.add(&entry(1, "acme", "2026-01-01T08:00:00Z", "none")); // an older run, accepted later
-//! view.add(&entry(2, "other", "2026-01-01T09:00:00Z", "partial"));
-//! let cell = &view.rows()[0].cells[0];
-//! assert_eq!((cell.index, cell.summary.capability, cell.signers, cell.disagreement), (0, Capability::Full, 2, true));
+//! view.add(&entry(0, "acme", "2026-01-02T08:00:00Z", "full"), None);
+//! view.add(&entry(1, "acme", "2026-01-01T08:00:00Z", "none"), None); // an older run, accepted later
+//! view.add(&entry(2, "other", "2026-01-01T09:00:00Z", "partial"), None);
+//! let cell = view.rows().remove(0).cells.remove(0);
+//! let current = cell.current.unwrap();
+//! assert_eq!((current.index, current.summary.capability, cell.signers, cell.disagreement), (0, Capability::Full, 2, true));
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smi_keys::keyring::Keyring;
 use smi_schemas::Digest;
 use smi_schemas::Timestamp;
-use smi_schemas::feed::{ApiSummary, Entry};
+use smi_schemas::feed::{ApiSummary, Entry, Says, Tested};
 use smi_schemas::names::{Slug, Version};
+use smi_schemas::record::Verdict;
 use smi_schemas::smi::{Api, ApiVersion};
+use smi_schemas::statement::Versioned;
 
 /// The version of the document's shape.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -46,25 +58,88 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The fold of all entries.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    size: u64,
-    rows: BTreeMap<RowKey, Cells>,
+    /// Every entry, in short: a revocation may look back.
+    entries: Vec<Folded>,
+    /// The index of each result.
+    results: BTreeMap<Digest, u32>,
+    keyring: Option<InForce>,
+    revoked: BTreeMap<u32, u64>,
+    meshes: Names<Slug>,
+    versions: Names<Option<Version>>,
+    signers: Names<(Slug, String)>,
+    targets: Names<String>,
+    tests: Names<Vec<(Api, Option<ApiVersion>)>>,
+    counted: Counted,
 }
 
-/// Mesh, its version, and the suite's.
-type RowKey = (Slug, Option<Version>, Version);
+/// What follows from the entries that count.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    rows: BTreeMap<RowKey, BTreeMap<u32, BTreeMap<u32, Runs>>>,
+    waiting: BTreeSet<u32>,
+    suites: Vec<ReleasedSuite>,
+    /// What became of results, where something did.
+    fates: BTreeMap<u32, Fate>,
+}
 
-/// For each API and version, the current result of each signer, by key.
-type Cells = BTreeMap<(Api, Option<ApiVersion>), BTreeMap<String, Current>>;
+/// Mesh, its version, and the suite's, by their places among the names.
+type RowKey = (u32, u32, u32);
 
-/// One signer's current result.
+/// A signer's runs of the same tests, by when they ended and then by index.
+type Runs = BTreeSet<(Timestamp, u32)>;
+
+/// What was said of a result.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fate {
+    accepted: Option<bool>,
+    withdrawn: bool,
+    superseded: Option<u32>,
+}
+
+/// An entry, as far as the fold needs it again.
 #[derive(Clone, Debug)]
-struct Current {
-    index: u64,
+struct Folded {
+    signer: u32,
+    says: FoldedSays,
+}
+
+#[derive(Clone, Debug)]
+enum FoldedSays {
+    Result(FoldedResult),
+    Review { result: u32, accepted: bool },
+    Withdrawal { result: u32 },
+    Supersession { result: u32, by: u32 },
+    Suite(Box<Versioned>),
+    Keyring,
+}
+
+#[derive(Clone, Debug)]
+struct FoldedResult {
     payload: Digest,
-    signer: Slug,
-    target: String,
+    row: RowKey,
+    target: u32,
+    tests: u32,
     finished_at: Timestamp,
-    summary: ApiSummary,
+    after_review: bool,
+    apis: [Option<Brief>; Api::ALL.len()],
+}
+
+/// An API's summary without what others say already.
+#[derive(Clone, Copy, Debug)]
+struct Brief {
+    capability: smi_schemas::feed::Capability,
+    compliance: smi_schemas::feed::Compliance,
+    claimed_unsupported: bool,
+    passed: u16,
+    failed: u16,
+    scored: u16,
+}
+
+/// Texts that many entries share, each once.
+#[derive(Clone, Debug)]
+struct Names<T> {
+    places: BTreeMap<T, u32>,
+    names: Vec<T>,
 }
 
 /// The view as a document.
@@ -75,8 +150,60 @@ pub struct Document {
     pub schema_version: u32,
     /// Entries that were folded.
     pub size: u64,
+    /// The keyring in force for the next entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<InForce>,
+    /// Suites that were released, in the order of their entries.
+    pub suites: Vec<ReleasedSuite>,
+    /// Results that wait for a review, in the order of their entries.
+    pub waiting: Vec<Waiting>,
     /// Rows, by mesh, version and suite.
     pub rows: Vec<Row>,
+}
+
+/// A keyring in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InForce {
+    /// Its entry.
+    pub index: u64,
+    /// Its version.
+    pub version: u64,
+    /// The digest of its file.
+    pub digest: Digest,
+}
+
+/// A suite that was released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReleasedSuite {
+    /// Its entry.
+    pub index: u64,
+    /// Its version.
+    pub version: Version,
+    /// The digest of its file.
+    pub digest: Digest,
+}
+
+/// A result that waits for a review.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Waiting {
+    /// Its entry.
+    pub index: u64,
+    /// Its identity.
+    pub payload: Digest,
+    /// Who signed it.
+    pub signer: Slug,
+    /// The mesh.
+    pub mesh: Slug,
+    /// Its version as measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_version: Option<Version>,
+    /// The suite.
+    pub suite: Version,
+    /// When the run ended, by its signer's claim.
+    pub finished_at: Timestamp,
 }
 
 /// A mesh in one version under one version of the suite.
@@ -98,7 +225,25 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cell {
-    /// The current result.
+    /// The API.
+    pub api: Api,
+    /// Its version; none when it is not served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<ApiVersion>,
+    /// The current result. None: the cell is withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Current>,
+    /// Signers with a current result for this cell that is not withdrawn.
+    pub signers: u32,
+    /// Whether these results differ in capability or compliance.
+    pub disagreement: bool,
+}
+
+/// The current result of a cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Current {
+    /// What it says.
     pub summary: ApiSummary,
     /// Its entry.
     pub index: u64,
@@ -110,49 +255,211 @@ pub struct Cell {
     pub target: String,
     /// When the run ended, by its signer's claim.
     pub finished_at: Timestamp,
-    /// Signers with a result for this cell.
-    pub signers: u32,
-    /// Whether the current results of these signers differ in capability or compliance.
-    pub disagreement: bool,
+}
+
+/// What became of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It counts.
+    Published,
+    /// It waits for a review.
+    Waiting,
+    /// A review rejected it.
+    Rejected,
+    /// Its signer withdrew it.
+    Withdrawn,
+    /// Another result of its signer stands in its place.
+    Superseded,
+    /// Its signer's key was revoked.
+    Revoked,
 }
 
 impl View {
-    /// Folds the next entry in.
-    pub fn add(&mut self, entry: &Entry) {
-        self.size = self.size.max(entry.index.saturating_add(1));
-        let row = (entry.mesh.clone(), entry.mesh_version.clone(), entry.suite.clone());
-        let cells = self.rows.entry(row).or_default();
-        for summary in &entry.apis {
-            let signers = cells.entry((summary.api, summary.version)).or_default();
-            let newer = Current {
-                index: entry.index,
-                payload: entry.payload,
-                signer: entry.signer.clone(),
-                target: entry.target.clone(),
-                finished_at: entry.finished_at,
-                summary: *summary,
-            };
-            let current = signers.get(&entry.key_id);
-            if current.is_none_or(|current| current.order() < newer.order()) {
-                signers.insert(entry.key_id.clone(), newer);
+    /// Folds the next entry in, with the keyring if it is one.
+    ///
+    /// The entry is one that [`crate::ledger`] admits; what refers to nothing is passed over.
+    pub fn add(&mut self, entry: &Entry, keyring: Option<&Keyring>) {
+        // 2^32 entries are more than any memory holds.
+        let Ok(index) = u32::try_from(self.entries.len()) else { return };
+        let signer = self.signers.place(&(entry.signer.clone(), entry.key_id.clone()));
+        let result = |digest: &Digest| self.results.get(digest).copied().unwrap_or(u32::MAX);
+        let says = match &entry.says {
+            Says::Result(tested) => {
+                self.results.insert(entry.payload, index);
+                FoldedSays::Result(self.folded(entry.payload, tested))
             }
+            Says::Review { result: of, verdict, .. } => {
+                FoldedSays::Review { result: result(of), accepted: *verdict == Verdict::Accept }
+            }
+            Says::Withdrawal { result: of, .. } => FoldedSays::Withdrawal { result: result(of) },
+            Says::Supersession { result: of, by, .. } => {
+                FoldedSays::Supersession { result: result(of), by: result(by) }
+            }
+            Says::Suite(suite) => FoldedSays::Suite(Box::new(suite.clone())),
+            Says::Keyring { version, digest } => {
+                self.keyring = Some(InForce { index: entry.index, version: *version, digest: *digest });
+                FoldedSays::Keyring
+            }
+        };
+        self.entries.push(Folded { signer, says });
+        if let Some(keyring) = keyring
+            && self.revoke(keyring)
+        {
+            self.counted = Counted::default();
+            for index in 0..=index {
+                self.count(index);
+            }
+        } else {
+            self.count(index);
+        }
+    }
+
+    /// Takes over the keyring's revocations, and says whether one of them looks back.
+    fn revoke(&mut self, keyring: &Keyring) -> bool {
+        let mut looks_back = false;
+        for key in keyring.keys() {
+            let Some(revoked) = key.revoked else { continue };
+            let signer = self.signers.place(&(key.name.clone(), key.public_key.key_id().to_string()));
+            let before = self.revoked.insert(signer, revoked.from_index);
+            looks_back |= before != Some(revoked.from_index) && revoked.from_index < self.entries.len() as u64;
+        }
+        looks_back
+    }
+
+    /// Counts an entry, after all before it.
+    fn count(&mut self, index: u32) {
+        let Some(Folded { signer, says }) = self.entries.get(index as usize) else { return };
+        let signer = *signer;
+        if self.is_revoked(signer, index) {
+            return;
+        }
+        match says {
+            FoldedSays::Result(result) if result.after_review => {
+                self.counted.waiting.insert(index);
+            }
+            FoldedSays::Result(_) => self.show(index),
+            FoldedSays::Review { result, accepted } => {
+                let (result, accepted) = (*result, *accepted);
+                let fate = self.counted.fates.entry(result).or_default();
+                fate.accepted = Some(accepted);
+                let ended = fate.withdrawn || fate.superseded.is_some();
+                self.counted.waiting.remove(&result);
+                self.hide(result);
+                if accepted && !ended {
+                    self.show(result);
+                }
+            }
+            FoldedSays::Withdrawal { result } => {
+                let result = *result;
+                self.counted.fates.entry(result).or_default().withdrawn = true;
+                self.counted.waiting.remove(&result);
+            }
+            FoldedSays::Supersession { result, by } => {
+                let (result, by) = (*result, *by);
+                self.counted.fates.entry(result).or_default().superseded = Some(by);
+                self.counted.waiting.remove(&result);
+                self.hide(result);
+            }
+            FoldedSays::Suite(suite) => {
+                let Versioned { version, digest } = (**suite).clone();
+                self.counted.suites.push(ReleasedSuite { index: u64::from(index), version, digest });
+            }
+            FoldedSays::Keyring => {}
+        }
+    }
+
+    fn is_revoked(&self, signer: u32, index: u32) -> bool {
+        self.revoked.get(&signer).is_some_and(|from| u64::from(index) >= *from)
+    }
+
+    fn result(&self, index: u32) -> Option<(u32, &FoldedResult)> {
+        match self.entries.get(index as usize) {
+            Some(Folded { signer, says: FoldedSays::Result(result) }) => Some((*signer, result)),
+            _ => None,
+        }
+    }
+
+    fn show(&mut self, index: u32) {
+        if let Some((signer, FoldedResult { row, tests, finished_at, .. })) = self.result(index)
+            && !self.is_revoked(signer, index)
+        {
+            let (row, tests, run) = (*row, *tests, (*finished_at, index));
+            self.counted.rows.entry(row).or_default().entry(tests).or_default().entry(signer).or_default().insert(run);
+        }
+    }
+
+    fn hide(&mut self, index: u32) {
+        let Some((signer, FoldedResult { row, tests, finished_at, .. })) = self.result(index) else { return };
+        let (row, tests, run) = (*row, *tests, (*finished_at, index));
+        let Some(groups) = self.counted.rows.get_mut(&row) else { return };
+        if let Some(signers) = groups.get_mut(&tests) {
+            if let Some(runs) = signers.get_mut(&signer) {
+                runs.remove(&run);
+            }
+            signers.retain(|_, runs| !runs.is_empty());
+        }
+        groups.retain(|_, signers| !signers.is_empty());
+        self.counted.rows.retain(|_, groups| !groups.is_empty());
+    }
+
+    fn folded(&mut self, payload: Digest, tested: &Tested) -> FoldedResult {
+        let mut apis = [None; Api::ALL.len()];
+        for (slot, api) in apis.iter_mut().zip(Api::ALL) {
+            *slot = tested.apis.iter().find(|summary| summary.api == api).map(Brief::of);
+        }
+        let tests = tested.apis.iter().map(|summary| (summary.api, summary.version)).collect();
+        FoldedResult {
+            payload,
+            row: (
+                self.meshes.place(&tested.mesh),
+                self.versions.place(&tested.mesh_version),
+                self.versions.place(&Some(tested.suite.clone())),
+            ),
+            target: self.targets.place(&tested.target),
+            tests: self.tests.place(&tests),
+            finished_at: tested.finished_at,
+            after_review: tested.after_review,
+            apis,
         }
     }
 
     /// Entries that were folded.
     pub fn size(&self) -> u64 {
-        self.size
+        self.entries.len() as u64
+    }
+
+    /// The keyring in force for the next entry.
+    pub fn keyring(&self) -> Option<&InForce> {
+        self.keyring.as_ref()
+    }
+
+    /// What became of a result; none if there is no such result.
+    pub fn state(&self, payload: &Digest) -> Option<State> {
+        let index = *self.results.get(payload)?;
+        let (signer, result) = self.result(index)?;
+        let fate = self.counted.fates.get(&index).copied().unwrap_or_default();
+        Some(match fate {
+            _ if self.is_revoked(signer, index) => State::Revoked,
+            Fate { superseded: Some(_), .. } => State::Superseded,
+            Fate { withdrawn: true, .. } => State::Withdrawn,
+            Fate { accepted: Some(false), .. } => State::Rejected,
+            Fate { accepted: None, .. } if result.after_review => State::Waiting,
+            Fate { .. } => State::Published,
+        })
     }
 
     /// The rows, by mesh, version and suite.
     pub fn rows(&self) -> Vec<Row> {
-        let row = |((mesh, mesh_version, suite), cells): (&RowKey, &Cells)| Row {
-            mesh: mesh.clone(),
-            mesh_version: mesh_version.clone(),
-            suite: suite.clone(),
-            cells: cells.values().filter_map(cell).collect(),
+        let row = |((mesh, mesh_version, suite), groups): (&RowKey, &BTreeMap<u32, BTreeMap<u32, Runs>>)| {
+            Some(Row {
+                mesh: self.meshes.name(*mesh)?.clone(),
+                mesh_version: self.versions.name(*mesh_version)?.clone(),
+                suite: self.versions.name(*suite)?.clone()?,
+                cells: self.cells(groups),
+            })
         };
-        let mut rows: Vec<Row> = self.rows.iter().map(row).collect();
+        let mut rows: Vec<Row> = self.counted.rows.iter().filter_map(row).collect();
         rows.sort_by(|a, b| {
             let by_mesh_version = match (&a.mesh_version, &b.mesh_version) {
                 (Some(a), Some(b)) => a.natural_cmp(b),
@@ -163,29 +470,138 @@ impl View {
         rows
     }
 
+    fn cells(&self, groups: &BTreeMap<u32, BTreeMap<u32, Runs>>) -> Vec<Cell> {
+        // For each API and version, the current run of each signer, over all that tested it.
+        let mut cells: BTreeMap<(Api, Option<ApiVersion>), BTreeMap<u32, (Timestamp, u32)>> = BTreeMap::new();
+        for (tests, signers) in groups {
+            for (signer, runs) in signers {
+                let Some(last) = runs.last() else { continue };
+                for test in self.tests.name(*tests).into_iter().flatten() {
+                    let current = cells.entry(*test).or_default().entry(*signer).or_insert(*last);
+                    *current = (*current).max(*last);
+                }
+            }
+        }
+        cells.into_iter().map(|(test, signers)| self.cell(test, &signers)).collect()
+    }
+
+    fn cell(&self, (api, version): (Api, Option<ApiVersion>), signers: &BTreeMap<u32, (Timestamp, u32)>) -> Cell {
+        let stands = |(_, index): &&(Timestamp, u32)| !self.counted.fates.get(index).is_some_and(|fate| fate.withdrawn);
+        let standing: Vec<_> = signers.values().filter(stands).copied().collect();
+        let current = standing.iter().max().and_then(|(_, index)| self.current(*index, api, version));
+        let says = |(_, index): &(Timestamp, u32)| {
+            let brief = self.result(*index).and_then(|(_, result)| result.brief(api));
+            brief.map(|brief| (brief.capability, brief.compliance))
+        };
+        Cell {
+            api,
+            version,
+            signers: u32::try_from(standing.len()).unwrap_or(u32::MAX),
+            disagreement: standing.iter().any(|other| says(other) != says(&standing[0])),
+            current,
+        }
+    }
+
+    fn current(&self, index: u32, api: Api, version: Option<ApiVersion>) -> Option<Current> {
+        let (signer, result) = self.result(index)?;
+        let Brief { capability, compliance, claimed_unsupported, passed, failed, scored } = result.brief(api)?;
+        Some(Current {
+            summary: ApiSummary {
+                api,
+                version,
+                capability,
+                compliance,
+                passed: passed.into(),
+                failed: failed.into(),
+                scored: scored.into(),
+                claimed_unsupported,
+            },
+            index: index.into(),
+            payload: result.payload,
+            signer: self.signers.name(signer)?.0.clone(),
+            target: self.targets.name(result.target)?.clone(),
+            finished_at: result.finished_at,
+        })
+    }
+
+    fn waiting(&self, index: u32) -> Option<Waiting> {
+        let (signer, result) = self.result(index)?;
+        let (mesh, mesh_version, suite) = result.row;
+        Some(Waiting {
+            index: index.into(),
+            payload: result.payload,
+            signer: self.signers.name(signer)?.0.clone(),
+            mesh: self.meshes.name(mesh)?.clone(),
+            mesh_version: self.versions.name(mesh_version)?.clone(),
+            suite: self.versions.name(suite)?.clone()?,
+            finished_at: result.finished_at,
+        })
+    }
+
     /// The view as a document, whose JSON has one form.
     pub fn document(&self) -> Document {
-        Document { schema_version: SCHEMA_VERSION, size: self.size, rows: self.rows() }
+        Document {
+            schema_version: SCHEMA_VERSION,
+            size: self.size(),
+            keyring: self.keyring.clone(),
+            suites: self.counted.suites.clone(),
+            waiting: self.counted.waiting.iter().filter_map(|index| self.waiting(*index)).collect(),
+            rows: self.rows(),
+        }
     }
 }
 
-impl Current {
-    fn order(&self) -> (Timestamp, u64) {
-        (self.finished_at, self.index)
+impl Document {
+    /// The document's bytes, as publishers serve them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Every key is a string and every number an integer, so writing cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-fn cell(signers: &BTreeMap<String, Current>) -> Option<Cell> {
-    let current = signers.values().max_by_key(|current| current.order())?;
-    let says = |current: &Current| (current.summary.capability, current.summary.compliance);
-    Some(Cell {
-        summary: current.summary,
-        index: current.index,
-        payload: current.payload,
-        signer: current.signer.clone(),
-        target: current.target.clone(),
-        finished_at: current.finished_at,
-        signers: u32::try_from(signers.len()).unwrap_or(u32::MAX),
-        disagreement: signers.values().any(|other| says(other) != says(current)),
-    })
+impl FoldedResult {
+    fn brief(&self, api: Api) -> Option<Brief> {
+        let at = Api::ALL.iter().position(|known| *known == api)?;
+        self.apis[at]
+    }
 }
+
+impl Brief {
+    fn of(summary: &ApiSummary) -> Self {
+        // No suite has so many assertions.
+        let count = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        Self {
+            capability: summary.capability,
+            compliance: summary.compliance,
+            claimed_unsupported: summary.claimed_unsupported,
+            passed: count(summary.passed),
+            failed: count(summary.failed),
+            scored: count(summary.scored),
+        }
+    }
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { places: BTreeMap::new(), names: Vec::new() }
+    }
+}
+
+impl<T: Ord + Clone> Names<T> {
+    fn place(&mut self, name: &T) -> u32 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.places.insert(name.clone(), place);
+        self.names.push(name.clone());
+        place
+    }
+
+    fn name(&self, place: u32) -> Option<&T> {
+        self.names.get(place as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests;

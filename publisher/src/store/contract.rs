@@ -6,7 +6,7 @@
 
 use smi_schemas::Digest;
 
-use super::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, Store};
+use super::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, MAX_LEAF_BYTES, Store};
 
 /// Puts a store to the test and panics where it breaks a promise.
 ///
@@ -25,13 +25,19 @@ pub fn contract<S: Store>(mut open: impl FnMut() -> S) {
     refusals_change_nothing(&store, &expected);
     let store = reopen(store, &mut open, &expected);
 
-    let empty = Addition { entry: Vec::new(), blob: Vec::new(), ..addition(20) };
-    let largest = Addition { entry: vec![7; MAX_ENTRY_BYTES], blob: vec![8; MAX_BLOB_BYTES], ..addition(21) };
-    let same_bytes = Addition { entry: largest.entry.clone(), blob: largest.blob.clone(), ..addition(22) };
+    let empty = Addition { entry: Vec::new(), leaf: Vec::new(), blob: Vec::new(), ..addition(20) };
+    let largest = Addition {
+        entry: vec![7; MAX_ENTRY_BYTES],
+        leaf: vec![9; MAX_LEAF_BYTES],
+        blob: vec![8; MAX_BLOB_BYTES],
+        ..addition(21)
+    };
+    let same_bytes = Addition { digest: addition(22).digest, ..largest.clone() };
     append(&store, &mut expected, vec![empty, largest, same_bytes]);
     let store = reopen(store, &mut open, &expected);
 
-    let fullest = (23..).take(MAX_BATCH).map(|n| Addition { entry: vec![1; MAX_ENTRY_BYTES], ..addition(n) }).collect();
+    let full = |n| Addition { entry: vec![1; MAX_ENTRY_BYTES], leaf: vec![2; MAX_LEAF_BYTES], ..addition(n) };
+    let fullest = (23..).take(MAX_BATCH).map(full).collect();
     append(&store, &mut expected, fullest);
     let store = reopen(store, &mut open, &expected);
 
@@ -43,13 +49,15 @@ pub fn contract<S: Store>(mut open: impl FnMut() -> S) {
 fn holds(store: &impl Store, expected: &[Addition]) {
     let head = expected.len() as u64;
     assert_eq!(store.head().unwrap(), head);
-    for (index, Addition { digest, entry, blob }) in (0..).zip(expected) {
+    for (index, Addition { digest, entry, leaf, blob }) in (0..).zip(expected) {
         assert_eq!(store.entry(index).unwrap().as_ref(), Some(entry), "entry {index}");
+        assert_eq!(store.leaf(index).unwrap().as_ref(), Some(leaf), "leaf {index}");
         assert_eq!(store.index_of(digest).unwrap(), Some(index), "index of {digest}");
         assert_eq!(store.blob(digest).unwrap().as_ref(), Some(blob), "blob {index}");
     }
     for index in [head, head + 1, u64::MAX] {
         assert_eq!(store.entry(index).unwrap(), None, "beyond the head");
+        assert_eq!(store.leaf(index).unwrap(), None, "beyond the head");
     }
     absent(store, &addition(u64::MAX).digest);
 }
@@ -98,12 +106,15 @@ fn refusals_change_nothing(store: &impl Store, expected: &[Addition]) {
     assert!(matches!(error, CommitError::Repeated { digest } if digest == new.digest), "{error}");
 
     let large_entry = Addition { entry: vec![0; MAX_ENTRY_BYTES + 1], ..newer.clone() };
+    let large_leaf = Addition { leaf: vec![0; MAX_LEAF_BYTES + 1], ..newer.clone() };
     let large_blob = Addition { blob: vec![0; MAX_BLOB_BYTES + 1], ..newer.clone() };
     let large_batch: Vec<_> = (1000..).take(MAX_BATCH + 1).map(addition).collect();
-    for batch in [vec![new.clone(), large_entry], vec![new.clone(), large_blob], large_batch] {
-        let error = refused(head, &batch);
+    for large in [large_entry, large_leaf, large_blob] {
+        let error = refused(head, &[new.clone(), large]);
         assert!(matches!(error, CommitError::TooLarge { .. }), "{error}");
     }
+    let error = refused(head, &large_batch);
+    assert!(matches!(error, CommitError::TooLarge { .. }), "{error}");
     absent(store, &new.digest);
     absent(store, &newer.digest);
 }
@@ -145,5 +156,6 @@ fn one_of_many_wins(store: &impl Store, expected: &mut Vec<Addition>) {
 fn addition(number: u64) -> Addition {
     let name = format!("addition {number}");
     let blob = name.repeat(usize::try_from(number % 50).unwrap() + 1).into_bytes();
-    Addition { digest: Digest::of(name.as_bytes()), entry: name.into_bytes(), blob }
+    let leaf = format!("leaf {number}").into_bytes();
+    Addition { digest: Digest::of(name.as_bytes()), entry: name.into_bytes(), leaf, blob }
 }

@@ -1,7 +1,9 @@
 //! Where the log's entries and the bundles behind them are kept.
 //!
-//! A store is a sequence of *entries*, numbered from 0 without a hole, and for each entry one *blob*, which is found by
-//! the digest that was given with it. Both are bytes that the store does not look into. What is in it never changes
+//! A store is a sequence of *entries*, numbered from 0 without a hole, and for each entry one *leaf* and one *blob*. The
+//! blob is found by the digest that was given with it. All are bytes that the store does not look into; an entry is
+//! what is read of all of them when a publisher starts, so it is small and lies beside the others, while leaves and
+//! blobs are read when somebody asks. What is in it never changes
 //! and is never removed; the only thing that can be done to a store is to append to it.
 //!
 //! An engine is one file beside this one and keeps these promises, which [`contract()`] tests:
@@ -33,8 +35,11 @@ pub use self::contract::contract;
 pub use self::folder::{Mark, OpenError};
 pub use self::sled::SledStore;
 
-/// Bytes of the largest entry. A leaf of the log is about 800.
+/// Bytes of the largest entry.
 pub const MAX_ENTRY_BYTES: usize = 4096;
+
+/// Bytes of the largest leaf.
+pub const MAX_LEAF_BYTES: usize = smi_schemas::leaf::MAX_LEAF_BYTES;
 
 /// Bytes of the largest blob.
 pub const MAX_BLOB_BYTES: usize = 1024 * 1024;
@@ -53,6 +58,9 @@ pub trait Store: Send + Sync + 'static {
     /// An entry's bytes; none at the head or beyond it.
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// The leaf of an entry; none at the head or beyond it.
+    fn leaf(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// The index of the entry that was committed with the blob of this digest.
     fn index_of(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
 
@@ -70,6 +78,8 @@ pub struct Addition {
     pub digest: Digest,
     /// The entry, at most [`MAX_ENTRY_BYTES`].
     pub entry: Vec<u8>,
+    /// The leaf, at most [`MAX_LEAF_BYTES`].
+    pub leaf: Vec<u8>,
     /// The blob, at most [`MAX_BLOB_BYTES`].
     pub blob: Vec<u8>,
 }
@@ -115,6 +125,12 @@ pub enum Damage {
         /// The digest.
         digest: [u8; 32],
     },
+    /// A leaf is missing or cut off.
+    #[error("the leaf of entry {index} is missing")]
+    Leaf {
+        /// The entry's index.
+        index: u64,
+    },
     /// A blob is missing, cut off or changed.
     #[error("the blob of entry {index} is missing or changed")]
     Blob {
@@ -151,7 +167,7 @@ pub enum CommitError {
     /// An addition, or the batch, exceeds a limit of this module. Nothing changed.
     #[error("the {what} has {size}, and the limit is {limit}")]
     TooLarge {
-        /// `entry`, `blob` or `batch`.
+        /// `entry`, `leaf`, `blob` or `batch`.
         what: &'static str,
         /// Bytes, or additions of a batch.
         size: usize,
@@ -221,8 +237,9 @@ pub(crate) fn check(store: &impl Store, expected_head: u64, batch: &[Addition]) 
         return Err(CommitError::Conflict { expected: expected_head, head });
     }
     let mut seen = BTreeSet::new();
-    for Addition { digest, entry, blob } in batch {
+    for Addition { digest, entry, leaf, blob } in batch {
         within("entry", entry.len(), MAX_ENTRY_BYTES)?;
+        within("leaf", leaf.len(), MAX_LEAF_BYTES)?;
         within("blob", blob.len(), MAX_BLOB_BYTES)?;
         if !seen.insert(digest) {
             return Err(CommitError::Repeated { digest: *digest });

@@ -4,10 +4,10 @@
 //!
 //! ```text
 //! store      what this folder is (see folder)
-//! blobs      every blob, one after the other, nothing between them
+//! blobs      for every entry its leaf and its blob, one after the other, nothing between them
 //! sled/      one tree of three kinds of keys; all numbers are big-endian
 //!   h            →  entries: u64 · bytes of `blobs`: u64 · index at which the last batch begins: u64
-//!   e INDEX      →  digest: 32 bytes · the entry
+//!   e INDEX      →  digest: 32 bytes · offset of the leaf in `blobs`: u64 · its length: u32 · the entry
 //!   r DIGEST     →  index: u64 · offset in `blobs`: u64 · length: u32 · SHA-256 of the blob: 32 bytes
 //! ```
 //!
@@ -93,6 +93,14 @@ struct Tip {
     last_batch: u64,
 }
 
+/// The record `e INDEX`.
+struct Record {
+    digest: [u8; 32],
+    leaf: u64,
+    leaf_length: u32,
+    entry: Vec<u8>,
+}
+
 /// The record `r DIGEST`.
 struct Place {
     index: u64,
@@ -162,12 +170,21 @@ impl SledStore {
         }
     }
 
-    /// The digest and the bytes of an entry below the head.
-    fn record(&self, index: u64) -> Result<([u8; 32], Vec<u8>), StoreError> {
-        let damaged = StoreError::Damaged { damage: Damage::Entry { index } };
-        let Some(bytes) = self.tree.get(entry_key(index)).map_err(unreadable)? else { return Err(damaged) };
-        let Some((digest, entry)) = bytes.split_first_chunk() else { return Err(damaged) };
-        Ok((*digest, entry.to_vec()))
+    fn read_leaf(&self, index: u64) -> Result<Vec<u8>, StoreError> {
+        let Record { leaf: offset, leaf_length, .. } = self.record(index)?;
+        let mut leaf = vec![0; leaf_length as usize];
+        self.blobs.read_exact_at(&mut leaf, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => StoreError::Damaged { damage: Damage::Leaf { index } },
+            _ => unreadable(error),
+        })?;
+        Ok(leaf)
+    }
+
+    /// The record of an entry below the head.
+    fn record(&self, index: u64) -> Result<Record, StoreError> {
+        let bytes = self.tree.get(entry_key(index)).map_err(unreadable)?;
+        let record = bytes.and_then(|bytes| Record::from_bytes(&bytes));
+        record.ok_or(StoreError::Damaged { damage: Damage::Entry { index } })
     }
 
     fn check_last_batch(&self, tip: Tip) -> Result<(), StoreError> {
@@ -177,7 +194,7 @@ impl SledStore {
         }
         let mut end = None;
         for index in tip.last_batch..tip.entries {
-            let (digest, _) = self.record(index)?;
+            let digest = self.record(index)?.digest;
             let place = self.place(&digest)?.filter(|place| place.index == index);
             let place = place.ok_or(damaged(Damage::Index { digest }))?;
             self.read_blob(&place)?;
@@ -207,7 +224,14 @@ impl Store for SledStore {
         if index >= self.head.load(Ordering::Acquire) {
             return Ok(None);
         }
-        self.record(index).map(|(_, entry)| Some(entry))
+        self.record(index).map(|record| Some(record.entry))
+    }
+
+    fn leaf(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        if index >= self.head.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        self.read_leaf(index).map(Some)
     }
 
     fn index_of(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
@@ -228,7 +252,7 @@ impl Store for SledStore {
             return Ok(());
         }
         let tip = writing.tip;
-        let blobs: Vec<u8> = batch.iter().flat_map(|addition| addition.blob.iter().copied()).collect();
+        let blobs = batch.iter().flat_map(|addition| [addition.leaf.as_slice(), &addition.blob]).collect::<Vec<_>>().concat();
         self.check_room(blobs.len() + batch.iter().map(|addition| addition.entry.len()).sum::<usize>())?;
 
         // A crash or a failure here leaves bytes beyond the end that `h` records. The next commit overwrites them.
@@ -271,14 +295,17 @@ pub fn sync_file_system(_: &File) -> io::Result<()> {
 fn plan(tip: Tip, batch: &[Addition]) -> (Batch, Tip) {
     let mut changes = Batch::default();
     let mut next = Tip { last_batch: tip.entries, ..tip };
-    for Addition { digest, entry, blob } in batch {
-        // A blob's length is below 2^32: `check` held it to MAX_BLOB_BYTES.
+    for Addition { digest, entry, leaf, blob } in batch {
+        // Lengths are below 2^32: `check` held them to their limits.
         #[allow(clippy::cast_possible_truncation)]
-        let length = blob.len() as u32;
+        let (leaf_length, length) = (leaf.len() as u32, blob.len() as u32);
+        let record =
+            Record { digest: *digest.as_bytes(), leaf: next.blob_bytes, leaf_length, entry: entry.clone() };
+        next.blob_bytes += u64::from(leaf_length);
         let place =
             Place { index: next.entries, offset: next.blob_bytes, length, content: *Digest::of(blob).as_bytes() };
         changes.insert(place_key(digest.as_bytes()).as_slice(), place.to_bytes());
-        changes.insert(entry_key(next.entries).as_slice(), [digest.as_bytes(), entry.as_slice()].concat());
+        changes.insert(entry_key(next.entries).as_slice(), record.to_bytes());
         next.entries += 1;
         next.blob_bytes += u64::from(length);
     }
@@ -375,6 +402,24 @@ impl Tip {
             last_batch: u64::from_be_bytes(*last_batch),
         };
         (bytes.len() == 24 && tip.last_batch <= tip.entries).then_some(tip)
+    }
+}
+
+impl Record {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.digest as &[u8], &self.leaf.to_be_bytes(), &self.leaf_length.to_be_bytes(), &self.entry].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (digest, rest) = bytes.split_first_chunk()?;
+        let (leaf, rest) = rest.split_first_chunk()?;
+        let (leaf_length, entry) = rest.split_first_chunk()?;
+        Some(Self {
+            digest: *digest,
+            leaf: u64::from_be_bytes(*leaf),
+            leaf_length: u32::from_be_bytes(*leaf_length),
+            entry: entry.to_vec(),
+        })
     }
 }
 

@@ -1,0 +1,215 @@
+//! The ledger: what order decides.
+//!
+//! Some rules depend on nothing but what is in the log before an entry. The publisher asks [`Ledger::admit`] before it
+//! appends, an auditor asks the same of every entry, and both fold what was admitted with [`Ledger::add`]:
+//!
+//! | entry | holds when it is admitted |
+//! |---|---|
+//! | any | its signers are keys of the keyring in force, and not revoked at this index |
+//! | the first | is a keyring, signed by its own root keys |
+//! | keyring | follows the one in force: next version, its digest, nothing taken back |
+//! | suite | no suite of this version is released |
+//! | result | the key has no other result of the run |
+//! | review | is about a result that is published after review |
+//! | withdrawal | is about a result of the same key, which has not ended |
+//! | supersession | the same, and its successor is another such result about the same mesh |
+//!
+//! A keyring that is admitted is in force from the next entry on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use smi_schemas::Digest;
+use smi_schemas::codes::Code;
+use smi_schemas::feed::{Entry, Says, Tested};
+use smi_schemas::names::{RunId, Slug, Version};
+use smi_schemas::record::Record;
+use smi_schemas::statement::Versioned;
+
+use smi_keys::keyring::Publish;
+
+use crate::said::{Said, Signer, Trusted, What};
+use crate::{Finding, Verified};
+
+/// The fold of all entries that later ones are admitted by.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    size: u64,
+    trusted: Option<Arc<Trusted>>,
+    keys: BTreeMap<String, u32>,
+    meshes: BTreeMap<Slug, u32>,
+    runs: BTreeSet<(u32, RunBits)>,
+    results: BTreeMap<Digest, Known>,
+    suites: BTreeSet<Version>,
+}
+
+type RunBits = u128;
+
+/// What is known of a result.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    key: u32,
+    mesh: u32,
+    after_review: bool,
+    ended: bool,
+}
+
+impl Ledger {
+    /// Entries that were folded: the index of the next one.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The keyring in force for the next entry; none before the first.
+    pub fn trusted(&self) -> Option<&Arc<Trusted>> {
+        self.trusted.as_ref()
+    }
+
+    /// The entry that this would be, if it may be the next one.
+    pub fn admit(&self, said: &Said) -> Result<Entry, Finding> {
+        let Some(first) = said.signers().first() else { return refuse(Code::KeyUnknown, "nobody signed".to_owned()) };
+        match (&self.trusted, said.says()) {
+            (None, What::Keyring(_, None)) => {}
+            (None, _) => return refuse(Code::LogOnly, "the log has no keyring yet".to_owned()),
+            (Some(_), What::Keyring(_, None)) => return refuse(Code::LogOnly, "a keyring that follows none".to_owned()),
+            (Some(trusted), What::Keyring(next, Some(previous))) => {
+                if *previous != trusted.digest {
+                    let detail = format!("it follows {previous}, and {} is in force", trusted.digest);
+                    return refuse(Code::KeyringNotNext, detail);
+                }
+                let follows = trusted.keyring.check_successor(&next.keyring);
+                follows.or_else(|error| refuse(Code::KeyringNotNext, error.to_string()))?;
+            }
+            (Some(trusted), _) => self.in_force(trusted, said.signers())?,
+        }
+        Ok(Entry {
+            index: self.size,
+            payload: said.payload(),
+            signer: first.name.clone(),
+            key_id: first.key.key_id().to_string(),
+            says: self.says(said.says(), first)?,
+        })
+    }
+
+    /// That the signers are what the keyring in force says. It may have changed since they were verified.
+    fn in_force(&self, trusted: &Trusted, signers: &[Signer]) -> Result<(), Finding> {
+        for signer in signers {
+            let known = trusted.keyring.find(&signer.key.key_id()).filter(|key| key.name == signer.name);
+            let Some(key) = known else { return refuse(Code::KeyUnknown, format!("key {}", signer.name)) };
+            if !key.in_force(self.size) {
+                return refuse(Code::KeyRevoked, format!("key {}", signer.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn says(&self, what: &What, signer: &Signer) -> Result<Says, Finding> {
+        Ok(match what {
+            What::Result(verified) => Says::Result(Box::new(self.tested(verified, signer)?)),
+            What::Suite(Record { subject, says }) => {
+                if self.suites.contains(&says.version) {
+                    return refuse(Code::SuiteReleased, format!("suite {}", says.version));
+                }
+                Says::Suite(Versioned { version: says.version.clone(), digest: *subject })
+            }
+            What::Keyring(next, _) => Says::Keyring { version: next.keyring.version(), digest: next.digest },
+            What::Review(Record { subject, says }) => {
+                if !self.known(subject)?.after_review {
+                    return refuse(Code::ReviewUncalled, format!("result {subject}"));
+                }
+                Says::Review { result: *subject, verdict: says.verdict, reason: says.reason.clone() }
+            }
+            What::Withdrawal(Record { subject, says }) => {
+                self.theirs(subject, signer)?;
+                Says::Withdrawal { result: *subject, reason: says.reason.clone() }
+            }
+            What::Supersession(Record { subject, says }) => {
+                let (result, by) = (self.theirs(subject, signer)?, self.theirs(&says.by, signer)?);
+                if result.mesh != by.mesh {
+                    return refuse(Code::SuccessorOther, format!("result {}", says.by));
+                }
+                Says::Supersession { result: *subject, by: says.by, reason: says.reason.clone() }
+            }
+        })
+    }
+
+    fn tested(&self, verified: &Verified, signer: &Signer) -> Result<Tested, Finding> {
+        let predicate = &verified.statement().predicate;
+        let run = &predicate.run.id;
+        let key = self.keys.get(&signer.key.key_id().to_string());
+        if key.is_some_and(|key| self.runs.contains(&(*key, bits(run)))) {
+            return refuse(Code::RunLogged, format!("run {run}"));
+        }
+        let trusted = self.trusted.as_ref().and_then(|trusted| trusted.keyring.find(&signer.key.key_id()));
+        Ok(Tested {
+            run: run.clone(),
+            mesh: predicate.mesh.slug.clone(),
+            mesh_version: predicate.mesh.version.clone(),
+            target: predicate.target.to_string(),
+            suite: predicate.suite.version.clone(),
+            finished_at: predicate.run.finished_at,
+            after_review: trusted.is_none_or(|key| key.publish != Some(Publish::Direct)),
+            apis: verified.apis().to_vec(),
+        })
+    }
+
+    fn known(&self, result: &Digest) -> Result<Known, Finding> {
+        self.results.get(result).copied().map_or_else(|| refuse(Code::ResultUnknown, format!("result {result}")), Ok)
+    }
+
+    /// A result of this signer that has not ended.
+    fn theirs(&self, result: &Digest, signer: &Signer) -> Result<Known, Finding> {
+        let known = self.known(result)?;
+        if self.keys.get(&signer.key.key_id().to_string()) != Some(&known.key) {
+            return refuse(Code::ResultOther, format!("result {result}"));
+        }
+        if known.ended {
+            return refuse(Code::ResultEnded, format!("result {result}"));
+        }
+        Ok(known)
+    }
+
+    /// Folds in an entry that was admitted, with its keyring if it is one.
+    pub fn add(&mut self, entry: &Entry, keyring: Option<Arc<Trusted>>) {
+        match &entry.says {
+            Says::Result(tested) => {
+                let key = place(&mut self.keys, &entry.key_id);
+                let mesh = place(&mut self.meshes, &tested.mesh);
+                self.runs.insert((key, bits(&tested.run)));
+                let known = Known { key, mesh, after_review: tested.after_review, ended: false };
+                self.results.insert(entry.payload, known);
+            }
+            Says::Suite(suite) => {
+                self.suites.insert(suite.version.clone());
+            }
+            Says::Withdrawal { result, .. } | Says::Supersession { result, .. } => {
+                if let Some(known) = self.results.get_mut(result) {
+                    known.ended = true;
+                }
+            }
+            Says::Review { .. } | Says::Keyring { .. } => {}
+        }
+        if let Some(keyring) = keyring {
+            self.trusted = Some(keyring);
+        }
+        self.size += 1;
+    }
+}
+
+fn refuse<T>(code: Code, detail: String) -> Result<T, Finding> {
+    Err(Finding { code, detail })
+}
+
+fn place<T: Ord + Clone>(places: &mut BTreeMap<T, u32>, name: &T) -> u32 {
+    if let Some(place) = places.get(name) {
+        return *place;
+    }
+    let place = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    places.insert(name.clone(), place);
+    place
+}
+
+/// A run id is 32 hexadecimal digits by construction.
+fn bits(run: &RunId) -> RunBits {
+    u128::from_str_radix(run.as_str(), 16).unwrap_or_default()
+}

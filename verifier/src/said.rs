@@ -1,0 +1,193 @@
+//! Whatever may become an entry of the log, verified: results, and records of every kind.
+//!
+//! [`verify_said`] goes through the stages of a verification that do not depend on order: size, shape, signature and
+//! statement as for a result; **signer**, that the key has the role that signs such a thing, and for a keyring that as
+//! many of its root keys signed as its threshold says; and for a result everything else that [`crate::verify()`] checks.
+//! What depends on what is in the log already is for the [`crate::ledger`] to admit.
+//!
+//! A keyring is signed by the root keys of the keyring before it and by its own, in one envelope: as many of each as
+//! that keyring's threshold says. The first keyring of a log has only its own ([`verify_first`]); whoever trusts it says
+//! so by its digest.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use smi_keys::keyring::{Entry as Key, Keyring, Role};
+use smi_keys::{KeyId, PublicKey};
+use smi_schemas::bundle::{Bundle, Signature};
+use smi_schemas::codes::Code;
+use smi_schemas::leaf::Leaf;
+use smi_schemas::names::Slug;
+use smi_schemas::record::{
+    KEYRING_TYPE, KeyringChange, Predicate, REVIEW_TYPE, Record, Release, Review, SUITE_TYPE, SUPERSESSION_TYPE,
+    Supersession, WITHDRAWAL_TYPE, Withdrawal,
+};
+use smi_schemas::statement::predicate_type;
+use smi_schemas::{Digest, Timestamp};
+
+use crate::policy::Policy;
+use crate::{Refused, Stage, Verified, refuse, result, role_may, shape, signature, size, statement};
+
+/// A bundle that passed every stage which does not depend on order. Only this module makes one.
+#[derive(Clone, Debug)]
+pub struct Said {
+    bundle: Bundle,
+    payload: Digest,
+    signers: Vec<Signer>,
+    says: What,
+}
+
+/// Who signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// The name in the keyring.
+    pub name: Slug,
+    /// The key.
+    pub key: PublicKey,
+}
+
+/// What was said.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A result.
+    Result(Box<Verified>),
+    /// A suite's release.
+    Suite(Record<Release>),
+    /// A keyring, and the digest of the one that it says it follows.
+    Keyring(Arc<Trusted>, Option<Digest>),
+    /// A review.
+    Review(Record<Review>),
+    /// A withdrawal.
+    Withdrawal(Record<Withdrawal>),
+    /// A supersession.
+    Supersession(Record<Supersession>),
+}
+
+/// A keyring with the digest of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    /// The keyring.
+    pub keyring: Keyring,
+    /// The digest of its file.
+    pub digest: Digest,
+}
+
+impl Said {
+    /// The bundle as it was signed, without what a publisher added.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// What it is known by: the digest of its payload.
+    pub fn payload(&self) -> Digest {
+        self.payload
+    }
+
+    /// Who signed, at least one, in the order of the signatures.
+    pub fn signers(&self) -> &[Signer] {
+        &self.signers
+    }
+
+    /// What was said.
+    pub fn says(&self) -> &What {
+        &self.says
+    }
+
+    /// Its leaf.
+    pub fn leaf(&self) -> Leaf {
+        let keys: Vec<String> = self.signers.iter().map(|signer| signer.key.to_spki_pem()).collect();
+        Leaf::of(&self.bundle, keys.iter().map(String::as_str))
+    }
+}
+
+/// Verifies a bundle's bytes, whatever it says, against a policy at a time.
+pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+    size(bytes)?;
+    let bundle = shape(bytes)?.bare();
+    let signer = signature(&bundle, &policy.keyring)?;
+    let says = match statement(&bundle, predicate_type)?.as_str() {
+        KEYRING_TYPE => return keyring(bundle, Some(&policy.keyring)),
+        SUITE_TYPE => What::Suite(record(&bundle, signer)?),
+        REVIEW_TYPE => What::Review(record(&bundle, signer)?),
+        WITHDRAWAL_TYPE => What::Withdrawal(record(&bundle, signer)?),
+        SUPERSESSION_TYPE => What::Supersession(record(&bundle, signer)?),
+        // What is no type at all is refused as no result.
+        _ => What::Result(Box::new(result(bundle.clone(), signer, policy, now)?)),
+    };
+    let signers = vec![Signer::of(signer)];
+    Ok(Said { payload: bundle.payload_digest(), bundle, signers, says })
+}
+
+/// Verifies the first keyring of a log, which nothing but itself speaks for.
+pub fn verify_first(bytes: &[u8]) -> Result<Said, Refused> {
+    size(bytes)?;
+    keyring(shape(bytes)?.bare(), None)
+}
+
+fn record<P: Predicate>(bundle: &Bundle, signer: &Key) -> Result<Record<P>, Refused> {
+    alone(bundle)?;
+    let record = statement(bundle, Record::read)?;
+    role_may(signer, P::TYPE)?;
+    Ok(record)
+}
+
+/// Only a keyring is signed by several.
+pub(crate) fn alone(bundle: &Bundle) -> Result<(), Refused> {
+    if bundle.further.is_empty() {
+        return Ok(());
+    }
+    let count = bundle.signatures().count();
+    refuse(Stage::Shape, Code::BundleSignatures, format!("{count} signatures where one is enough"))
+}
+
+fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
+    if let Some(before) = before {
+        signed(&bundle, before)?;
+    }
+    let Record { subject: digest, says } = statement(&bundle, Record::<KeyringChange>::read)?;
+    let shape = |detail: String| refuse(Stage::Statement, Code::StatementShape, detail);
+    let (keyring, _) = Keyring::read(&says.keyring()).or_else(|error| shape(format!("the keyring: {error}")))?;
+    if keyring.version() != says.version {
+        return shape(format!("the keyring has version {}, and the statement says {}", keyring.version(), says.version));
+    }
+    let signers = signed(&bundle, &keyring)?;
+    if signers.len() != bundle.signatures().count() {
+        return refuse(Stage::Signature, Code::SignatureInvalid, "a signature that no root key of the keyring made");
+    }
+    if let Some(before) = before {
+        let follows = before.check_successor(&keyring);
+        follows.or_else(|error| refuse(Stage::Signer, Code::KeyringNotNext, error))?;
+    }
+    let trusted = Arc::new(Trusted { keyring, digest });
+    let says = What::Keyring(trusted, says.previous);
+    Ok(Said { payload: bundle.payload_digest(), bundle, signers, says })
+}
+
+/// The root keys of a keyring that signed, if there are as many in force as its threshold says.
+fn signed(bundle: &Bundle, keyring: &Keyring) -> Result<Vec<Signer>, Refused> {
+    let message = bundle.signed_bytes();
+    let mut seen = BTreeSet::new();
+    let mut signers = Vec::new();
+    let mut in_force = 0;
+    for Signature { keyid, sig } in bundle.signatures() {
+        let Ok(id) = keyid.parse::<KeyId>() else { continue };
+        let Some(key) = keyring.find(&id).filter(|key| key.role == Role::Root) else { continue };
+        if key.public_key.verify(&message, sig) && seen.insert(id) {
+            signers.push(Signer::of(key));
+            in_force += u32::from(key.revoked.is_none());
+        }
+    }
+    let threshold = keyring.threshold().unwrap_or(1);
+    if in_force < threshold {
+        let version = keyring.version();
+        let detail = format!("{in_force} root keys of keyring version {version} signed, and {threshold} must");
+        return refuse(Stage::Signature, Code::KeyringThreshold, detail);
+    }
+    Ok(signers)
+}
+
+impl Signer {
+    fn of(key: &Key) -> Self {
+        Self { name: key.name.clone(), key: key.public_key }
+    }
+}
