@@ -24,6 +24,8 @@
 
 pub mod capability;
 pub mod judge;
+pub mod merkle;
+pub mod note;
 pub mod policy;
 pub mod release;
 pub mod verdict;
