@@ -13,7 +13,7 @@
 //! | assertions | each assertion of the suite is there, once, in order |
 //! | replay | every status and reason follows from the suite and the observations |
 //! | policy | purpose, target and age are what the caller admits |
-//! | receipt | the result is in a publisher's log |
+//! | checkpoint, inclusion, quorum, in-force, freshness | the result is in a publisher's log: see [`receipt`] |
 //!
 //! The first stage that fails ends the verification and reports everything it found; later ones are `unknown`. What
 //! passes is a [`Verified`], which nothing else can make. The verifier asks no clock and touches no file: bytes, trust
@@ -25,7 +25,10 @@
 pub mod capability;
 pub mod judge;
 pub mod ledger;
+pub mod merkle;
+pub mod note;
 pub mod policy;
+pub mod receipt;
 pub mod release;
 pub mod said;
 pub mod verdict;
@@ -53,13 +56,14 @@ use smi_schemas::{Digest, Timestamp};
 use crate::capability::summarize;
 use crate::judge::{Context, MAX_ATTEMPTS, judge};
 use crate::policy::{MAX_CLOCK_SKEW_SECONDS, Policy};
+use crate::receipt::{Proven, Receipt};
 
 /// Characters of a finding's detail.
 const MAX_DETAIL_CHARS: usize = 300;
 
 /// A stage of the verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the table above says what each means
 pub enum Stage {
     Size,
@@ -71,7 +75,11 @@ pub enum Stage {
     Assertions,
     Replay,
     Policy,
-    Receipt,
+    Checkpoint,
+    Inclusion,
+    Quorum,
+    InForce,
+    Freshness,
 }
 
 /// How a stage ended.
@@ -113,11 +121,12 @@ pub struct Verified {
     key_id: KeyId,
     apis: Vec<ApiSummary>,
     withheld: Vec<Code>,
+    proven: Proven,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Size,
         Self::Shape,
         Self::Signature,
@@ -127,7 +136,11 @@ impl Stage {
         Self::Assertions,
         Self::Replay,
         Self::Policy,
-        Self::Receipt,
+        Self::Checkpoint,
+        Self::Inclusion,
+        Self::Quorum,
+        Self::InForce,
+        Self::Freshness,
     ];
 
     /// The word used in output.
@@ -142,7 +155,11 @@ impl Stage {
             Self::Assertions => "assertions",
             Self::Replay => "replay",
             Self::Policy => "policy",
-            Self::Receipt => "receipt",
+            Self::Checkpoint => "checkpoint",
+            Self::Inclusion => "inclusion",
+            Self::Quorum => "quorum",
+            Self::InForce => "in-force",
+            Self::Freshness => "freshness",
         }
     }
 }
@@ -182,15 +199,25 @@ impl Verified {
     pub fn withheld(&self) -> &[Code] {
         &self.withheld
     }
+
+    /// Its proven place in a log; none when there was nothing to check or nothing to check it against.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.proven.receipt.as_ref()
+    }
+
+    /// The stages that could not be decided.
+    pub fn undecided(&self) -> Vec<Stage> {
+        receipt::STAGES.into_iter().filter(|stage| !self.proven.passed.contains(stage)).collect()
+    }
 }
 
-/// How each of these stages of a verification ended. No receipt is read yet, so that stage is never decided.
-pub fn checks<T>(stages: &[Stage], result: &Result<T, Refused>) -> Vec<(Stage, Outcome)> {
+/// How each of these stages of a verification ended, of which some could not be decided even where it passed.
+pub fn checks<T>(stages: &[Stage], result: &Result<T, Refused>, undecided: &[Stage]) -> Vec<(Stage, Outcome)> {
     let failed = result.as_ref().err().map(|refused| refused.stage);
     let outcome = |stage| match failed {
-        _ if stage == Stage::Receipt => Outcome::Unknown,
         Some(failed) if stage == failed => Outcome::Fail,
         Some(failed) if stage > failed => Outcome::Unknown,
+        _ if undecided.contains(&stage) => Outcome::Unknown,
         _ => Outcome::Pass,
     };
     stages.iter().map(|stage| (*stage, outcome(*stage))).collect()
@@ -200,7 +227,19 @@ pub fn checks<T>(stages: &[Stage], result: &Result<T, Refused>) -> Vec<(Stage, O
 pub fn verify(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?;
-    let signer = signature(&bundle, &policy.keyring)?;
+    let signer = signed(&bundle, &policy.keyring)?;
+    if !receipt::decides(&bundle, policy) {
+        not_revoked(signer)?;
+    }
+    let mut verified = result(bundle.bare(), signer, policy, now)?;
+    let finished_at = verified.statement.predicate.run.finished_at;
+    verified.proven = receipt::check(&bundle, signer, finished_at, policy, now)?;
+    Ok(verified)
+}
+
+/// The stages from the statement to the policy.
+fn result(bundle: Bundle, signer: &Entry, policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
+    said::alone(&bundle)?;
     let statement = statement(&bundle, Statement::read)?;
     let predicate = &statement.predicate;
     signer_may(signer, &statement)?;
@@ -214,6 +253,7 @@ pub fn verify(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Verified,
         signer: signer.name.clone(),
         key_id: signer.public_key.key_id(),
         withheld,
+        proven: Proven::default(),
         statement,
         bundle,
     })
@@ -237,6 +277,7 @@ fn shape(bytes: &[u8]) -> Result<Bundle, Refused> {
             BundleError::Base64 { .. } => Code::BundleBase64,
             BundleError::Signatures { .. } => Code::BundleSignatures,
             BundleError::Hint => Code::BundleHint,
+            BundleError::LogEntry { .. } => Code::ReceiptShape,
         };
         refuse(Stage::Shape, code, error)
     })
@@ -244,6 +285,12 @@ fn shape(bytes: &[u8]) -> Result<Bundle, Refused> {
 
 /// The bytes are checked before anything in them is read.
 fn signature<'a>(bundle: &Bundle, keyring: &'a Keyring) -> Result<&'a Entry, Refused> {
+    let signer = signed(bundle, keyring)?;
+    not_revoked(signer)?;
+    Ok(signer)
+}
+
+fn signed<'a>(bundle: &Bundle, keyring: &'a Keyring) -> Result<&'a Entry, Refused> {
     let stage = Stage::Signature;
     let keyid = &bundle.signature.keyid;
     let known = keyid.parse().ok().and_then(|keyid: KeyId| keyring.find(&keyid));
@@ -253,10 +300,15 @@ fn signature<'a>(bundle: &Bundle, keyring: &'a Keyring) -> Result<&'a Entry, Ref
     if !signer.public_key.verify(&bundle.signed_bytes(), &bundle.signature.sig) {
         return refuse(stage, Code::SignatureInvalid, format!("key {}", signer.name));
     }
-    if signer.revoked.is_some() {
-        return refuse(stage, Code::KeyRevoked, format!("key {}", signer.name));
-    }
     Ok(signer)
+}
+
+/// Without a receipt nothing tells on which side of a revocation a bundle lies.
+fn not_revoked(signer: &Entry) -> Result<(), Refused> {
+    if signer.revoked.is_some() {
+        return refuse(Stage::Signature, Code::KeyRevoked, format!("key {}", signer.name));
+    }
+    Ok(())
 }
 
 fn statement<T>(bundle: &Bundle, read: fn(&[u8]) -> Result<T, StatementError>) -> Result<T, Refused> {
@@ -270,7 +322,6 @@ fn statement<T>(bundle: &Bundle, read: fn(&[u8]) -> Result<T, StatementError>) -
             | StatementError::Subjects
             | StatementError::Times
             | StatementError::Sandbox
-            | StatementError::Release
             | StatementError::Form { .. } => Code::StatementShape,
             StatementError::Json(_) => Code::StatementNotJson,
             StatementError::Type { .. } => Code::StatementType,

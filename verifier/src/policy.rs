@@ -14,7 +14,7 @@ use smi_schemas::suite::{Suite, SuiteError, carried};
 pub const MAX_CLOCK_SKEW_SECONDS: i64 = 600;
 
 /// What is trusted and what is demanded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// Who may sign what.
     pub keyring: Keyring,
@@ -26,12 +26,26 @@ pub struct Policy {
     pub allow_draft: bool,
     /// Demands what a publisher demands: an official, complete run of the whole suite as it stands.
     pub publication: bool,
-    /// The greatest age of a result, by its signer's clock.
+    /// What is made of a receipt.
+    pub receipts: Receipts,
+    /// The greatest age of a result, by its signer's clock, and of its receipt's tree, by the witnesses'.
     pub max_age_seconds: Option<i64>,
 }
 
+/// What is made of the log entry in a bundle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receipts {
+    /// Nothing.
+    Ignore,
+    /// It is checked where there is one.
+    #[default]
+    Read,
+    /// A bundle without one is refused.
+    Require,
+}
+
 /// Suites by version and digest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Suites(Vec<(Suite, Digest)>);
 
 impl Suites {

@@ -1,0 +1,191 @@
+//! The receipt: that a bundle is in a publisher's log, from the bundle alone.
+//!
+//! A completed bundle carries its log entry. What it proves is checked offline against the keyring, which names the
+//! log's key, the witnesses and their quorum:
+//!
+//! | stage | what holds when it passes | unknown without |
+//! |---|---|---|
+//! | checkpoint | the log signed the size and root of its tree | a log entry in the bundle, a log in the keyring |
+//! | inclusion | the bundle is the leaf at its index under that root | the same |
+//! | quorum | as many witnesses as the keyring asks for saw no other tree of this log | a quorum in the keyring |
+//! | in-force | the signer's key is not revoked at that index | the same as for the checkpoint |
+//! | freshness | the log showed this tree no longer ago than was asked | a quorum, and a greatest age |
+//!
+//! Witnesses sign the time at which they saw a checkpoint. Where the quorum is *k*, fewer than *k* are taken to lie, so
+//! that of any *k* one tells the truth. Therefore the bundle was logged **no later than** the *k*-th smallest of the
+//! times, and the tree was the log's newest **no earlier than** the *k*-th largest. Without a quorum there is no time but
+//! the publisher's word, and none is told. A result that claims to have ended after it was logged is refused.
+
+use smi_keys::keyring::{Entry as Key, Keyring, Role};
+use smi_schemas::Timestamp;
+use smi_schemas::bundle::{Bundle, LogEntry};
+use smi_schemas::codes::Code;
+use smi_schemas::leaf::Leaf;
+use smi_schemas::names::Slug;
+
+use crate::merkle::{Hash, check_inclusion};
+use crate::note::{KeyKind, NoteKey, SignedCheckpoint, lower_bound, open, upper_bound};
+use crate::policy::{MAX_CLOCK_SKEW_SECONDS, Policy, Receipts};
+use crate::{Refused, Stage, refuse};
+
+/// The stages of a receipt, in order.
+pub const STAGES: [Stage; 5] = [Stage::Checkpoint, Stage::Inclusion, Stage::Quorum, Stage::InForce, Stage::Freshness];
+
+/// A place in a log, proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The log.
+    pub origin: String,
+    /// The index of the entry.
+    pub index: u64,
+    /// The size of the tree that it is proven under.
+    pub size: u64,
+    /// The root of that tree.
+    pub root: Hash,
+    /// The witnesses whose cosignatures count; empty when no quorum is asked for.
+    pub witnesses: Vec<Slug>,
+    /// What their times prove; none without a quorum.
+    pub times: Option<Times>,
+}
+
+/// What the times of cosignatures prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// The bundle was logged no later than this.
+    pub logged_by: Timestamp,
+    /// The tree was the log's newest no earlier than this.
+    pub current_at: Timestamp,
+}
+
+/// What a receipt proved, and which of its stages passed; the others are unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Proven {
+    pub(crate) receipt: Option<Receipt>,
+    pub(crate) passed: Vec<Stage>,
+}
+
+/// Whether a revocation of the signer can be judged by a receipt, which comes last.
+pub(crate) fn decides(bundle: &Bundle, policy: &Policy) -> bool {
+    policy.receipts != Receipts::Ignore && bundle.log_entry.is_some() && policy.keyring.log().is_some()
+}
+
+/// Checks the receipt of a bundle whose signature is verified.
+pub(crate) fn check(
+    bundle: &Bundle,
+    signer: &Key,
+    finished_at: Timestamp,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Proven, Refused> {
+    let missing = |why: &str| match policy.receipts {
+        Receipts::Require => refuse(Stage::Checkpoint, Code::ReceiptMissing, why),
+        Receipts::Read | Receipts::Ignore => Ok(Proven::default()),
+    };
+    let Some(entry) = bundle.log_entry.as_ref().filter(|_| policy.receipts != Receipts::Ignore) else {
+        return missing("the bundle has no log entry");
+    };
+    let Some(log) = log_key(&policy.keyring) else { return missing("the keyring names no log") };
+    let mut passed = Vec::new();
+
+    let signed = open(entry.checkpoint.as_bytes(), &log);
+    let signed = signed.or_else(|error| refuse(Stage::Checkpoint, Code::ReceiptCheckpoint, error))?;
+    passed.push(Stage::Checkpoint);
+
+    inclusion(bundle, entry, signer, &log, &signed)?;
+    passed.push(Stage::Inclusion);
+
+    let (witnesses, times) = quorum(&signed, &policy.keyring)?;
+    if times.is_some() {
+        passed.push(Stage::Quorum);
+    }
+
+    if !signer.in_force(entry.index) {
+        return refuse(Stage::InForce, Code::KeyRevoked, format!("key {} at entry {}", signer.name, entry.index));
+    }
+    passed.push(Stage::InForce);
+
+    if let Some(times) = &times {
+        fresh(times, finished_at, policy, now)?;
+        passed.extend(policy.max_age_seconds.map(|_| Stage::Freshness));
+    }
+    let checkpoint = signed.checkpoint();
+    let receipt = Receipt {
+        origin: checkpoint.origin().to_owned(),
+        index: entry.index,
+        size: checkpoint.size(),
+        root: *checkpoint.root(),
+        witnesses,
+        times,
+    };
+    Ok(Proven { receipt: Some(receipt), passed })
+}
+
+/// The key that signs checkpoints, as notes know it.
+pub fn log_key(keyring: &Keyring) -> Option<NoteKey> {
+    note_key(keyring.log()?, KeyKind::Log)
+}
+
+/// The keys of the witnesses that a keyring trusts at a size of the log, with their names in it.
+pub fn witness_keys(keyring: &Keyring, size: u64) -> Vec<(Slug, NoteKey)> {
+    let witnesses = keyring.keys().iter().filter(|key| key.role == Role::Witness && key.in_force(size));
+    witnesses.filter_map(|key| Some((key.name.clone(), note_key(key, KeyKind::Witness)?))).collect()
+}
+
+fn note_key(key: &Key, kind: KeyKind) -> Option<NoteKey> {
+    NoteKey::new(key.note_name.as_ref()?.as_str(), kind, key.public_key).ok()
+}
+
+fn inclusion(
+    bundle: &Bundle,
+    entry: &LogEntry,
+    signer: &Key,
+    log: &NoteKey,
+    signed: &SignedCheckpoint,
+) -> Result<(), Refused> {
+    let refuse = |why: String| refuse(Stage::Inclusion, Code::ReceiptInclusion, why);
+    let leaf = Leaf::of(bundle, [signer.public_key.to_spki_pem().as_str()]).to_bytes();
+    if leaf != entry.body {
+        return refuse("the leaf is that of another bundle".to_owned());
+    }
+    let checkpoint = signed.checkpoint();
+    if entry.log_id != *log.key_hash() || entry.size != checkpoint.size() || entry.root != *checkpoint.root().as_bytes() {
+        return refuse("the log entry names another log or tree than its checkpoint".to_owned());
+    }
+    let path: Vec<Hash> = entry.hashes.iter().map(|hash| Hash::from_bytes(*hash)).collect();
+    let led = check_inclusion(&Hash::of_leaf(&leaf), entry.index, checkpoint.size(), &path, checkpoint.root());
+    led.or_else(|error| refuse(error.to_string()))
+}
+
+/// The witnesses that count, and what their times prove; nothing when the keyring asks for no quorum.
+pub fn quorum(signed: &SignedCheckpoint, keyring: &Keyring) -> Result<(Vec<Slug>, Option<Times>), Refused> {
+    let refuse = |why: String| refuse(Stage::Quorum, Code::ReceiptQuorum, why);
+    let Some(quorum) = keyring.quorum() else { return Ok((Vec::new(), None)) };
+    let (names, keys): (Vec<Slug>, Vec<NoteKey>) =
+        witness_keys(keyring, signed.checkpoint().size()).into_iter().unzip();
+    let counted = signed.cosignatures(&keys).or_else(|error| refuse(error.to_string()))?;
+    let times: Vec<u64> = counted.iter().map(|(_, time)| *time).collect();
+    // Fewer than the quorum are taken to lie.
+    let faulty = (quorum as usize).saturating_sub(1);
+    let (Some(upper), Some(lower)) = (upper_bound(&times, faulty), lower_bound(&times, faulty)) else {
+        return refuse(format!("{} witnesses of this keyring cosigned, and {quorum} must", counted.len()));
+    };
+    let time = |seconds: u64| {
+        let time = i64::try_from(seconds).ok().and_then(Timestamp::from_unix_seconds);
+        time.map_or_else(|| refuse(format!("a cosignature of the time {seconds}")), Ok)
+    };
+    let times = Times { logged_by: time(upper)?, current_at: time(lower)? };
+    Ok((counted.into_iter().filter_map(|(at, _)| names.get(at).cloned()).collect(), Some(times)))
+}
+
+fn fresh(times: &Times, finished_at: Timestamp, policy: &Policy, now: Timestamp) -> Result<(), Refused> {
+    if finished_at.unix_seconds() - times.logged_by.unix_seconds() > MAX_CLOCK_SKEW_SECONDS {
+        let detail = format!("finished at {finished_at}, and logged by {}", times.logged_by);
+        return refuse(Stage::Freshness, Code::ReceiptTimes, detail);
+    }
+    let age = now.unix_seconds() - times.current_at.unix_seconds();
+    if policy.max_age_seconds.is_some_and(|max| age > max) {
+        let detail = format!("the tree was the newest at {}, and it is {now}", times.current_at);
+        return refuse(Stage::Freshness, Code::ReceiptStale, detail);
+    }
+    Ok(())
+}
