@@ -14,6 +14,7 @@ use smi_schemas::statement::{Enforcing, Purpose, Target, Versioned};
 use smi_schemas::{Digest, Timestamp};
 
 use crate::policy::Requirement;
+use crate::receipt::Receipt;
 use crate::{Outcome, Refused, Stage, Verified, checks};
 
 /// The version of the document's shape.
@@ -110,10 +111,35 @@ pub struct Accepted {
     pub finished_at: Timestamp,
     /// Capability and compliance of each API.
     pub apis: Vec<ApiSummary>,
+    /// Its proven place in a log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<LogPlace>,
     /// Every assertion.
     pub assertions: Vec<AssertionLine>,
     /// Why a publisher would withhold it.
     pub withheld: Vec<Explained>,
+}
+
+/// A proven place in a log.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogPlace {
+    /// The log.
+    pub origin: String,
+    /// The entry's index.
+    pub index: u64,
+    /// The size of the tree that it is proven under.
+    pub size: u64,
+    /// The root of that tree, in base64.
+    pub root: String,
+    /// The witnesses whose cosignatures count.
+    pub witnesses: Vec<Slug>,
+    /// It was logged no later than this, as witnesses prove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged_by: Option<Timestamp>,
+    /// The tree was the log's newest no earlier than this, as witnesses prove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_at: Option<Timestamp>,
 }
 
 /// One assertion's replayed status.
@@ -154,27 +180,28 @@ impl Verdict {
             .map(|(requirement, met)| RequirementCheck { requirement: requirement.to_string(), met })
             .collect();
         let exit = ends(result.is_ok(), &requirements);
+        let undecided = result.as_ref().map(Verified::undecided).unwrap_or_default();
         Self {
             schema_version: SCHEMA_VERSION,
             accepted: result.is_ok(),
             requirements,
             keyring,
-            checks: listed(&Stage::ALL, result),
+            checks: listed(&Stage::ALL, result, &undecided),
             result: result.as_ref().ok().map(Accepted::new),
             exit: ExitWords { code: exit.number(), words: exit.words().to_owned() },
         }
     }
 }
 
-/// Each of these stages of a verification, with what it found.
-pub fn listed<T>(stages: &[Stage], result: &Result<T, Refused>) -> Vec<Check> {
+/// Each of these stages of a verification, with what it found; some could not be decided even where it passed.
+pub fn listed<T>(stages: &[Stage], result: &Result<T, Refused>, undecided: &[Stage]) -> Vec<Check> {
     let check = |(stage, outcome)| {
         let refused = result.as_ref().err().filter(|refused| refused.stage == stage);
         let findings = refused.map(|refused| refused.findings.as_slice()).unwrap_or_default();
         let findings = findings.iter().map(|finding| explained(finding.code, &finding.detail)).collect();
         Check { stage, outcome, findings }
     };
-    checks(stages, result).into_iter().map(check).collect()
+    checks(stages, result, undecided).into_iter().map(check).collect()
 }
 
 impl Verdict {
@@ -216,8 +243,23 @@ impl Accepted {
             started_at: predicate.run.started_at,
             finished_at: predicate.run.finished_at,
             apis: verified.apis().to_vec(),
+            receipt: verified.receipt().map(LogPlace::new),
             assertions: predicate.assertions.iter().map(line).collect(),
             withheld: verified.withheld().iter().map(|code| explained(*code, "")).collect(),
+        }
+    }
+}
+
+impl LogPlace {
+    fn new(receipt: &Receipt) -> Self {
+        Self {
+            origin: receipt.origin.clone(),
+            index: receipt.index,
+            size: receipt.size,
+            root: receipt.root.to_base64(),
+            witnesses: receipt.witnesses.clone(),
+            logged_by: receipt.times.map(|times| times.logged_by),
+            current_at: receipt.times.map(|times| times.current_at),
         }
     }
 }

@@ -6,9 +6,8 @@ use anstyle::{AnsiColor, Style};
 use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::Status;
-use smi_schemas::statement::Versioned;
 use smi_verifier::release::{Released, STAGES};
-use smi_verifier::verdict::{Accepted, Check, Explained, TrustedKeyring, Verdict, listed};
+use smi_verifier::verdict::{Accepted, Check, Explained, LogPlace, TrustedKeyring, Verdict, listed};
 use smi_verifier::{Outcome, Refused, Stage};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -48,13 +47,13 @@ pub(crate) fn suite(
     exit: Exit,
 ) -> io::Result<()> {
     if let Ok(released) = result {
-        let Versioned { version, digest } = released.release().suite();
-        writeln!(out, "suite     {version}, {digest}")?;
+        let release = released.release();
+        writeln!(out, "suite     {}, {}", release.says.version, release.subject)?;
         writeln!(out, "signer    {}, key {}", released.signer(), released.key_id())?;
-        writeln!(out, "claimed   released at {}", released.release().released_at())?;
+        writeln!(out, "claimed   released at {}", release.says.released_at)?;
     }
     trusted(out, keyring)?;
-    checks(out, &listed(&STAGES, result), result.is_ok())?;
+    checks(out, &listed(&STAGES, result, &[]), result.is_ok())?;
     writeln!(out)?;
     writeln!(out, "{}", if result.is_ok() { "The suite is released." } else { "The release is refused." })?;
     writeln!(out, "exit {}: {}", exit.number(), exit.words())
@@ -81,7 +80,20 @@ fn facts(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
     writeln!(out, "target    {}", result.target)?;
     writeln!(out, "suite     {}, {}", result.suite.version, result.suite.digest)?;
     writeln!(out, "run       {}, {purpose}", result.run)?;
-    writeln!(out, "claimed   from {} to {}", result.started_at, result.finished_at)
+    writeln!(out, "claimed   from {} to {}", result.started_at, result.finished_at)?;
+    match &result.receipt {
+        Some(receipt) => place(out, receipt),
+        None => Ok(()),
+    }
+}
+
+fn place(out: &mut impl Write, receipt: &LogPlace) -> io::Result<()> {
+    writeln!(out, "log       {}, entry {} of {}", receipt.origin, receipt.index, receipt.size)?;
+    if let (Some(logged_by), Some(current_at)) = (receipt.logged_by, receipt.current_at) {
+        let witnesses = receipt.witnesses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        writeln!(out, "proven    logged by {logged_by}, seen as the newest at {current_at}, by {witnesses}")?;
+    }
+    Ok(())
 }
 
 fn checks(out: &mut impl Write, checks: &[Check], accepted: bool) -> io::Result<()> {
@@ -92,7 +104,9 @@ fn checks(out: &mut impl Write, checks: &[Check], accepted: bool) -> io::Result<
             Outcome::Unknown => (OPEN, "unknown"),
         };
         let note = match (check.stage, check.outcome) {
-            (Stage::Receipt, Outcome::Unknown) if accepted => "whether and when this was published is not known",
+            (Stage::Checkpoint, Outcome::Unknown) if accepted => "no receipt: whether this was published is not known",
+            (Stage::Quorum, Outcome::Unknown) if accepted => "no witnesses: its time is its signer's word",
+            (Stage::Freshness, Outcome::Unknown) if accepted => "what was revoked or withdrawn since is not known",
             _ => "",
         };
         writeln!(out, "{}", format!("{style}{word:<8}{style:#}  {:<10}  {note}", check.stage.as_str()).trim_end())?;
