@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use smi_keys::keyring::{KeyRef, Role};
-use smi_schemas::names::Slug;
+use smi_schemas::names::{NoteName, Slug, Url};
 
 /// Keys of SMI Conformance, and the keyring that says who may sign what
 #[derive(Debug, Parser)]
@@ -124,6 +124,12 @@ pub(crate) struct AddArgs {
     /// The key's name in the keyring; without it, the name of the public key's file
     #[arg(long)]
     pub(crate) name: Option<Slug>,
+    /// A log's or witness's name in signed notes; the log's is its origin, a bare host name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) note_name: Option<NoteName>,
+    /// Where a witness takes checkpoints: the prefix of its add-checkpoint
+    #[arg(long)]
+    pub(crate) url: Option<Url>,
     /// Publish a vendor's results only after review
     #[arg(long)]
     pub(crate) after_review: bool,

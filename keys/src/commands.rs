@@ -15,7 +15,7 @@ use smi_keys::passphrase::Source;
 use smi_keys::pem::KeyPem;
 use smi_keys::{KeyId, PublicKey, SigningKey};
 use smi_schemas::names::Slug;
-use smi_schemas::release::Release;
+use smi_schemas::record::Release;
 use smi_schemas::shown::shown;
 use smi_schemas::statement::Versioned;
 use smi_schemas::suite::{MAX_SUITE_BYTES, Suite};
@@ -57,12 +57,12 @@ pub(crate) fn statement_suite(args: &StatementSuiteArgs, source: &Source) -> Res
     let bytes = files::read(path, MAX_SUITE_BYTES)?.bytes;
     let (suite, digest) = Suite::read(&bytes).map_err(|cause| Error::Suite { path: path.clone(), cause })?;
     let released = Versioned { version: suite.version, digest };
-    let release = Release::new(released, now()?).map_err(|_| Error::SuiteDraft(path.clone()))?;
+    let Versioned { version, digest } = released.clone();
+    let release = Release::of(released, now()?).map_err(|_| Error::SuiteDraft(path.clone()))?;
     let key = KeyFile::read(&args.key)?.into_private(source)?;
     let bundle = key.sign_statement(&release.to_bytes());
     files::create(&args.out, &bundle.to_bytes(), Access::Default)?;
-    let Versioned { version, digest } = release.suite();
-    let by = format!("released at {} by key {}", release.released_at(), key.public().key_id());
+    let by = format!("released at {} by key {}", release.says.released_at, key.public().key_id());
     Ok(Outcome {
         data: format!("{}\n", bundle.payload_digest()),
         notes: vec![
@@ -88,9 +88,18 @@ pub(crate) fn keyring_add(args: AddArgs) -> Result<Outcome, Error> {
         (_, false) => None,
     };
     let meshes = args.mesh.into_iter().collect();
-    let entry = Entry { name, role: args.role, public_key, meshes, publish, revoked: None };
-    let done = format!("added {}, role {}, key id {}", entry.name, entry.role, public_key.key_id());
-    change(&args.keyring.path, |keyring| keyring.add(entry).map(|()| done))
+    let (note_name, url) = (args.note_name, args.url);
+    let entry = Entry { note_name, url, meshes, publish, ..Entry::new(name, args.role, public_key) };
+    let mut done = format!("added {}, role {}, key id {}", entry.name, entry.role, public_key.key_id());
+    change(&args.keyring.path, |keyring| {
+        let before = keyring.threshold();
+        keyring.add(entry)?;
+        if let (None, Some(threshold)) = (before, keyring.threshold()) {
+            // Writing to a String cannot fail.
+            let _ = write!(done, "; as it is the first root key, the threshold is {threshold}");
+        }
+        Ok(done)
+    })
 }
 
 pub(crate) fn keyring_revoke(args: &RevokeArgs) -> Result<Outcome, Error> {

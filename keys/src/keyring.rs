@@ -1,24 +1,40 @@
 //! The keyring: who may sign what. It is the one file that trust is written in.
 //!
 //! A keyring is a JSON document of at most [`MAX_KEYRING_BYTES`], read strictly: no unknown field, no key twice. It has
-//! a `schemaVersion`, which is 1, a `version`, which every change raises by one from 1 on, and its `keys`. A key has
+//! a `schemaVersion`, which is 1, a `version`, which every change raises by one from 1 on, its `keys`, and
 //!
-//! - a `name` for people, which no other key in the keyring has;
-//! - a `role`, which says what it may sign (below);
+//! - where there is a root key that is not revoked, and only then, a `threshold`: how many of these must sign a change
+//!   of the keyring, one at least and all of them at most;
+//! - perhaps a `quorum`: how many witness keys must have cosigned a checkpoint, one at least and all that are not
+//!   revoked at most. Without it none need.
+//!
+//! A key has
+//!
+//! - a `name` for people, which no other key in the keyring has; a witness is called neither `none` nor `quorum-group`,
+//!   which are words of the trust policy that is written from the keyring;
+//! - a `role`, which says what it may sign (below); of the keys with role `log`, one at most is not revoked;
 //! - its `publicKey`, 32 bytes in canonical base64, which no other key in the keyring has: one key holds one role;
+//! - with role `log` or `witness`, and only then, a `noteName`, which no other key in the keyring has: what it is called
+//!   in signed notes. The log's is its origin, a bare host name; a witness's may have a path;
+//! - with role `witness`, perhaps a `url`, the prefix under which it takes checkpoints;
 //! - with role `vendor`, and only then, the `meshes` that it speaks for, at least one and each once, and `publish`,
 //!   which says whether its results are published `direct` or `after-review`;
 //! - where it is revoked, `revoked`: entries of the log from index `fromIndex` on do not count if it signed them. 0
 //!   means that none does. A revocation is never undone; it can be moved to an earlier index.
 //!
-//! | role       | may sign the predicate type                    |
-//! |------------|------------------------------------------------|
-//! | `vendor`   | `https://smi-spec.io/conformance/result/v1`    |
-//! | `root`     | none: its keys together sign keyrings          |
-//! | `suite`    | `https://smi-spec.io/conformance/suite/v1`     |
-//! | `reviewer` | none: it signs reviews                         |
-//! | `log`      | none: it signs checkpoints                     |
-//! | `witness`  | none: it cosigns checkpoints                   |
+//! | role       | may sign the predicate type                           |
+//! |------------|-------------------------------------------------------|
+//! | `root`     | `keyring/v1`, as many together as the threshold says  |
+//! | `suite`    | `suite/v1`                                            |
+//! | `vendor`   | `result/v1`, `withdrawal/v1`, `supersession/v1`       |
+//! | `reviewer` | `review/v1`                                           |
+//! | `log`      | none: it signs checkpoints                            |
+//! | `witness`  | none: it cosigns checkpoints                          |
+//!
+//! Each of these stands for `https://smi-spec.io/conformance/…`; [`smi_schemas::record`] says what they are.
+//!
+//! A keyring follows another ([`Keyring::check_successor`]) that has the version before, and of which every key is in
+//! its place, unaltered but for its revocation. New keys come last.
 //!
 //! The keyring's bytes are what is distributed, and their digest names them; whoever trusts a keyring says which.
 //!
@@ -28,8 +44,28 @@
 //!
 //! let text = br#"{
 //!   "schemaVersion": 1,
-//!   "version": 2,
+//!   "version": 6,
+//!   "threshold": 1,
+//!   "quorum": 1,
 //!   "keys": [
+//!     {
+//!       "name": "root",
+//!       "role": "root",
+//!       "publicKey": "F4BvPyD8vGkQ1ueSxfJ9ff/qTxJSr9+lJ9dCqGjth4M="
+//!     },
+//!     {
+//!       "name": "log",
+//!       "role": "log",
+//!       "publicKey": "mx+EeRz8dmMEWFTTid61ypVEnYdfJ2qDhAsGCrOc/HE=",
+//!       "noteName": "results.example.org"
+//!     },
+//!     {
+//!       "name": "witness",
+//!       "role": "witness",
+//!       "publicKey": "e6fRU0Bo6Kcguzh9jH0zxTaeHZSiz16daPqLCfRqB8Q=",
+//!       "noteName": "witness.example.org/w1",
+//!       "url": "https://witness.example.org/add"
+//!     },
 //!     {
 //!       "name": "acme",
 //!       "role": "vendor",
@@ -43,7 +79,7 @@
 //! }
 //! "#;
 //! let (keyring, digest) = Keyring::read(text).unwrap();
-//! assert_eq!((keyring.version(), digest), (2, Digest::of(text)));
+//! assert_eq!((keyring.version(), digest), (6, Digest::of(text)));
 //! assert_eq!(keyring.to_bytes(), text);
 //!
 //! let id = "57742b03f31d83cb250126d26311ba9e6f01f6d13b113aaaa2c86ff434944d3c".parse().unwrap();
@@ -51,9 +87,14 @@
 //! assert!(key.role.may_sign(statement::RESULT_TYPE) && !Role::Reviewer.may_sign(statement::RESULT_TYPE));
 //! assert!(key.meshes.contains(&"acme-mesh".parse().unwrap()));
 //! assert_eq!(key.publish, Some(Publish::Direct));
+//! assert_eq!((keyring.roots().count(), keyring.threshold()), (1, Some(1)));
+//! assert_eq!((keyring.witnesses().count(), keyring.quorum()), (1, Some(1)));
+//! assert_eq!(keyring.log().and_then(|log| log.note_name.as_ref()).unwrap().as_str(), "results.example.org");
 //! ```
 
+mod error;
 mod file;
+mod succession;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -61,16 +102,17 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
-use smi_schemas::codes::Code;
-use smi_schemas::json::{self, JsonError};
-use smi_schemas::names::Slug;
-use smi_schemas::{Digest, documents, release, statement};
+use smi_schemas::names::{NoteName, Slug, Url};
+use smi_schemas::{Digest, documents, json, record, statement};
 
+pub use self::error::{ChangeError, CountError, EntryError, KeyringError};
 use self::file::{File, FileEntry, Head};
-use crate::{KeyId, PublicKey, PublicKeyError};
+pub use self::succession::SuccessionError;
+use crate::{KeyId, PublicKey};
 
-/// Bytes of the largest keyring that is read: room for some thousands of keys.
-pub const MAX_KEYRING_BYTES: usize = 1024 * 1024;
+/// Bytes of the largest keyring that is read: room for about a thousand keys, and not too much for a bundle that carries
+/// it in base64 twice over.
+pub const MAX_KEYRING_BYTES: usize = 256 * 1024;
 
 /// The version of the keyring's shape that is written and read.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -78,10 +120,15 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The last version a keyring can have: the greatest integer that every JSON reader keeps exact.
 pub const MAX_VERSION: u64 = (1 << 53) - 1;
 
+/// What a witness is not called: words that have another meaning among the witnesses of a trust policy.
+const RESERVED: [&str; 2] = ["none", "quorum-group"];
+
 /// Keys and what they may sign. It holds every rule of this module by construction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyring {
     version: u64,
+    threshold: Option<u32>,
+    quorum: Option<u32>,
     keys: Vec<Entry>,
 }
 
@@ -95,6 +142,10 @@ pub struct Entry {
     pub role: Role,
     /// The key.
     pub public_key: PublicKey,
+    /// Its name in signed notes: the log's origin, or a witness's name.
+    pub note_name: Option<NoteName>,
+    /// Where a witness takes checkpoints.
+    pub url: Option<Url>,
     /// The meshes that a vendor's key speaks for.
     pub meshes: BTreeSet<Slug>,
     /// How a vendor's results are published.
@@ -140,7 +191,14 @@ pub struct Revoked {
 }
 
 /// Which predicate types each role may sign. What is not listed may not.
-const MAY_SIGN: &[(Role, &str)] = &[(Role::Vendor, statement::RESULT_TYPE), (Role::Suite, release::SUITE_TYPE)];
+const MAY_SIGN: &[(Role, &str)] = &[
+    (Role::Root, record::KEYRING_TYPE),
+    (Role::Suite, record::SUITE_TYPE),
+    (Role::Vendor, statement::RESULT_TYPE),
+    (Role::Vendor, record::WITHDRAWAL_TYPE),
+    (Role::Vendor, record::SUPERSESSION_TYPE),
+    (Role::Reviewer, record::REVIEW_TYPE),
+];
 
 impl Role {
     /// Every role.
@@ -192,141 +250,6 @@ impl fmt::Display for Publish {
     }
 }
 
-/// Why bytes are not a keyring.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyringError {
-    /// Not the JSON of a keyring.
-    #[error("{0}")]
-    Json(#[from] JsonError),
-    /// A shape that is not known here.
-    #[error("schemaVersion is {found}, not {SCHEMA_VERSION}")]
-    SchemaVersion {
-        /// The version found.
-        found: u32,
-    },
-    /// A version that no keyring has.
-    #[error("version is {found}, not 1 to {MAX_VERSION}")]
-    Version {
-        /// The version found.
-        found: u64,
-    },
-    /// Something that is no public key, or a weak one.
-    #[error("key {name}: {cause}")]
-    PublicKey {
-        /// The key's name.
-        name: Slug,
-        /// Why not.
-        cause: PublicKeyError,
-    },
-    /// A mesh twice in one key.
-    #[error("key {name} has mesh {mesh} twice")]
-    MeshTwice {
-        /// The key's name.
-        name: Slug,
-        /// The mesh.
-        mesh: Slug,
-    },
-    /// A key that does not belong beside the others.
-    #[error("{0}")]
-    Entry(#[from] EntryError),
-}
-
-impl KeyringError {
-    /// The code for this error.
-    pub fn code(&self) -> Code {
-        Code::KeyringInvalid
-    }
-}
-
-/// Why a key does not belong in a keyring.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EntryError {
-    /// Another key has the name.
-    #[error("key {name} is there already")]
-    NameTaken {
-        /// The name.
-        name: Slug,
-    },
-    /// The public key is there already.
-    #[error("key {name} has the same public key as {present}")]
-    KeyPresent {
-        /// The key's name.
-        name: Slug,
-        /// The name that the key has already.
-        present: Slug,
-    },
-    /// A vendor's key that speaks for no mesh.
-    #[error("key {name} has role vendor and no mesh")]
-    VendorWithoutMesh {
-        /// The key's name.
-        name: Slug,
-    },
-    /// A key that speaks for a mesh and is no vendor's.
-    #[error("key {name} has role {role} and a mesh")]
-    MeshWithoutVendor {
-        /// The key's name.
-        name: Slug,
-        /// Its role.
-        role: Role,
-    },
-    /// A vendor's key that does not say how its results are published.
-    #[error("key {name} has role vendor and does not say how to publish")]
-    VendorWithoutPublish {
-        /// The key's name.
-        name: Slug,
-    },
-    /// A key that says how results are published and is no vendor's.
-    #[error("key {name} has role {role} and says how to publish")]
-    PublishWithoutVendor {
-        /// The key's name.
-        name: Slug,
-        /// Its role.
-        role: Role,
-    },
-}
-
-/// Why a keyring was not changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeError {
-    /// The key to add does not belong there.
-    #[error("{0}")]
-    Entry(#[from] EntryError),
-    /// There is no such key.
-    #[error("no key {key}")]
-    NotFound {
-        /// What was looked for.
-        key: KeyRef,
-    },
-    /// The key is revoked from the same index or an earlier one.
-    #[error("key {name} is revoked from index {from_index} on")]
-    RevokedAlready {
-        /// The key's name.
-        name: Slug,
-        /// From where on it does not count.
-        from_index: u64,
-    },
-    /// There is no version after this one.
-    #[error("version {MAX_VERSION} is the last that a keyring can have")]
-    LastVersion,
-}
-
-impl ChangeError {
-    /// The code for this error.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Entry(EntryError::NameTaken { .. }) => Code::KeyNameTaken,
-            Self::Entry(EntryError::KeyPresent { .. }) => Code::KeyPresent,
-            Self::Entry(EntryError::VendorWithoutMesh { .. } | EntryError::MeshWithoutVendor { .. }) => Code::RoleMesh,
-            Self::Entry(EntryError::VendorWithoutPublish { .. } | EntryError::PublishWithoutVendor { .. }) => {
-                Code::RolePublish
-            }
-            Self::NotFound { .. } => Code::KeyNotInRing,
-            Self::RevokedAlready { .. } => Code::KeyRevokedAlready,
-            Self::LastVersion => Code::KeyringInvalid,
-        }
-    }
-}
-
 /// A key of a keyring by its name or its id. No text is both: a name has at most 63 characters, an id has 64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyRef {
@@ -350,6 +273,15 @@ impl FromStr for KeyRef {
     }
 }
 
+impl KeyRef {
+    fn is_of(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Name(name) => entry.name == *name,
+            Self::Id(id) => entry.public_key.key_id() == *id,
+        }
+    }
+}
+
 impl fmt::Display for KeyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -359,9 +291,22 @@ impl fmt::Display for KeyRef {
     }
 }
 
+impl Entry {
+    /// A key with nothing but name and role.
+    pub fn new(name: Slug, role: Role, public_key: PublicKey) -> Self {
+        let (note_name, url, meshes, publish, revoked) = (None, None, BTreeSet::new(), None, None);
+        Self { name, role, public_key, note_name, url, meshes, publish, revoked }
+    }
+
+    /// Whether it counts for the entry of the log at this index.
+    pub fn in_force(&self, index: u64) -> bool {
+        self.revoked.is_none_or(|Revoked { from_index }| index < from_index)
+    }
+}
+
 impl Default for Keyring {
     fn default() -> Self {
-        Self { version: 1, keys: Vec::new() }
+        Self { version: 1, threshold: None, quorum: None, keys: Vec::new() }
     }
 }
 
@@ -372,14 +317,15 @@ impl Keyring {
         if head.schema_version != SCHEMA_VERSION {
             return Err(KeyringError::SchemaVersion { found: head.schema_version });
         }
-        let file: File = json::parse(bytes, MAX_KEYRING_BYTES)?;
-        if !(1..=MAX_VERSION).contains(&file.version) {
-            return Err(KeyringError::Version { found: file.version });
+        let File { version, threshold, quorum, keys, .. } = json::parse(bytes, MAX_KEYRING_BYTES)?;
+        if !(1..=MAX_VERSION).contains(&version) {
+            return Err(KeyringError::Version { found: version });
         }
-        let mut keyring = Self { version: file.version, keys: Vec::new() };
-        for entry in file.keys {
+        let mut keyring = Self { version, threshold, quorum, keys: Vec::new() };
+        for entry in keys {
             keyring.push(Entry::try_from(entry)?)?;
         }
+        keyring.check_counts()?;
         // Last, so that a broken rule is named before a mere form.
         json::parse_exact::<File>(bytes, MAX_KEYRING_BYTES)?;
         Ok((keyring, Digest::of(bytes)))
@@ -387,8 +333,9 @@ impl Keyring {
 
     /// The keyring's bytes. The same keyring always has the same.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let keys = self.keys.iter().cloned().map(FileEntry::from).collect();
-        let file = File { schema_version: SCHEMA_VERSION, version: self.version, keys };
+        let Self { version, threshold, quorum, ref keys } = *self;
+        let keys = keys.iter().cloned().map(FileEntry::from).collect();
+        let file = File { schema_version: SCHEMA_VERSION, version, threshold, quorum, keys };
         // Every key is a string and every number an integer, so writing cannot fail.
         let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
         bytes.push(b'\n');
@@ -400,9 +347,34 @@ impl Keyring {
         self.version
     }
 
+    /// How many root keys must sign a change of the keyring. There is a number exactly where there are [`Self::roots`].
+    pub fn threshold(&self) -> Option<u32> {
+        self.threshold
+    }
+
+    /// How many witness keys must have cosigned a checkpoint; none need where there is no number.
+    pub fn quorum(&self) -> Option<u32> {
+        self.quorum
+    }
+
     /// Every key, in the order in which they were added.
     pub fn keys(&self) -> &[Entry] {
         &self.keys
+    }
+
+    /// The root keys that are not revoked.
+    pub fn roots(&self) -> impl Iterator<Item = &Entry> {
+        self.unrevoked(Role::Root)
+    }
+
+    /// The log's key that is not revoked.
+    pub fn log(&self) -> Option<&Entry> {
+        self.unrevoked(Role::Log).next()
+    }
+
+    /// The witness keys that are not revoked.
+    pub fn witnesses(&self) -> impl Iterator<Item = &Entry> {
+        self.unrevoked(Role::Witness)
     }
 
     /// The key with this id, revoked or not.
@@ -410,59 +382,122 @@ impl Keyring {
         self.keys.iter().find(|entry| entry.public_key.key_id() == *id)
     }
 
-    /// Adds a key.
+    /// Adds a key. With the first root key, the threshold becomes one.
     pub fn add(&mut self, entry: Entry) -> Result<(), ChangeError> {
-        let version = self.next_version()?;
-        self.push(entry)?;
-        self.version = version;
+        let mut next = self.next()?;
+        next.push(entry)?;
+        if next.threshold.is_none() && next.roots().next().is_some() {
+            next.threshold = Some(1);
+        }
+        next.check_counts()?;
+        *self = next;
         Ok(())
     }
 
-    /// Revokes a key from a log index on, or moves its revocation to an earlier index, and returns its entry.
+    /// Revokes a key from a log index on, or moves its revocation to an earlier index, and returns its entry. As many
+    /// root and witness keys must stay as threshold and quorum ask for.
     pub fn revoke(&mut self, key: &KeyRef, from_index: u64) -> Result<&Entry, ChangeError> {
-        let version = self.next_version()?;
-        let entry = self
-            .keys
-            .iter_mut()
-            .find(|entry| match key {
-                KeyRef::Name(name) => entry.name == *name,
-                KeyRef::Id(id) => entry.public_key.key_id() == *id,
-            })
-            .ok_or_else(|| ChangeError::NotFound { key: key.clone() })?;
+        let mut next = self.next()?;
+        let place = self.keys.iter().position(|entry| key.is_of(entry));
+        let place = place.ok_or_else(|| ChangeError::NotFound { key: key.clone() })?;
+        let entry = &mut next.keys[place];
         match entry.revoked {
             Some(Revoked { from_index: earlier }) if earlier <= from_index => {
                 return Err(ChangeError::RevokedAlready { name: entry.name.clone(), from_index: earlier });
             }
             _ => entry.revoked = Some(Revoked { from_index }),
         }
-        self.version = version;
-        Ok(entry)
+        next.check_counts()?;
+        *self = next;
+        Ok(&self.keys[place])
     }
 
-    fn next_version(&self) -> Result<u64, ChangeError> {
-        if self.version < MAX_VERSION { Ok(self.version + 1) } else { Err(ChangeError::LastVersion) }
+    /// Sets threshold and quorum.
+    pub fn set(&mut self, threshold: Option<u32>, quorum: Option<u32>) -> Result<(), ChangeError> {
+        if (threshold, quorum) == (self.threshold, self.quorum) {
+            return Err(ChangeError::Same);
+        }
+        let next = Self { threshold, quorum, ..self.next()? };
+        next.check_counts()?;
+        *self = next;
+        Ok(())
+    }
+
+    /// The same keyring under the next version.
+    fn next(&self) -> Result<Self, ChangeError> {
+        let version = self.version + 1;
+        if version > MAX_VERSION { Err(ChangeError::LastVersion) } else { Ok(Self { version, ..self.clone() }) }
+    }
+
+    fn unrevoked(&self, role: Role) -> impl Iterator<Item = &Entry> {
+        self.keys.iter().filter(move |entry| entry.role == role && entry.revoked.is_none())
     }
 
     /// Every key comes in here, read or added.
     fn push(&mut self, entry: Entry) -> Result<(), EntryError> {
-        let Entry { name, role, .. } = entry.clone();
-        match (role == Role::Vendor, entry.meshes.is_empty(), entry.publish) {
+        entry.check()?;
+        let name = || entry.name.clone();
+        for present in &self.keys {
+            if present.name == entry.name {
+                return Err(EntryError::NameTaken { name: name() });
+            }
+            if present.public_key == entry.public_key {
+                return Err(EntryError::KeyPresent { name: name(), present: present.name.clone() });
+            }
+            if let Some(note_name) = entry.note_name.clone().filter(|_| present.note_name == entry.note_name) {
+                return Err(EntryError::NoteNameTaken { name: name(), present: present.name.clone(), note_name });
+            }
+        }
+        if entry.role == Role::Log
+            && entry.revoked.is_none()
+            && let Some(present) = self.log()
+        {
+            return Err(EntryError::SecondLog { name: name(), present: present.name.clone() });
+        }
+        self.keys.push(entry);
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), CountError> {
+        let count = |role| u32::try_from(self.unrevoked(role).count()).unwrap_or(u32::MAX);
+        let (roots, witnesses) = (count(Role::Root), count(Role::Witness));
+        match self.threshold {
+            None if roots > 0 => return Err(CountError::NoThreshold { roots }),
+            Some(threshold) if !(1..=roots).contains(&threshold) => {
+                return Err(CountError::Threshold { threshold, roots });
+            }
+            _ => {}
+        }
+        match self.quorum {
+            Some(quorum) if !(1..=witnesses).contains(&quorum) => Err(CountError::Quorum { quorum, witnesses }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Entry {
+    /// The rules that concern one key alone.
+    fn check(&self) -> Result<(), EntryError> {
+        let (name, role) = (self.name.clone(), self.role);
+        match (role == Role::Vendor, self.meshes.is_empty(), self.publish) {
             (true, true, _) => return Err(EntryError::VendorWithoutMesh { name }),
             (true, false, None) => return Err(EntryError::VendorWithoutPublish { name }),
             (false, false, _) => return Err(EntryError::MeshWithoutVendor { name, role }),
             (false, true, Some(_)) => return Err(EntryError::PublishWithoutVendor { name, role }),
             (true, false, Some(_)) | (false, true, None) => {}
         }
-        for present in &self.keys {
-            if present.name == name {
-                return Err(EntryError::NameTaken { name });
+        match (role, &self.note_name) {
+            (Role::Log | Role::Witness, None) => return Err(EntryError::NoteNameMissing { name, role }),
+            (Role::Log, Some(note_name)) if !note_name.is_host() => {
+                return Err(EntryError::OriginWithPath { name, note_name: note_name.clone() });
             }
-            if present.public_key == entry.public_key {
-                return Err(EntryError::KeyPresent { name, present: present.name.clone() });
-            }
+            (Role::Log | Role::Witness, Some(_)) | (_, None) => {}
+            (_, Some(_)) => return Err(EntryError::NoteNameWithoutNote { name, role }),
         }
-        self.keys.push(entry);
-        Ok(())
+        if role != Role::Witness {
+            return if self.url.is_some() { Err(EntryError::UrlWithoutWitness { name, role }) } else { Ok(()) };
+        }
+        if RESERVED.contains(&name.as_str()) { Err(EntryError::NameReserved { name }) } else { Ok(()) }
     }
 }
 

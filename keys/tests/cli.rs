@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 
 use smi_schemas::Digest;
 use smi_schemas::bundle::Bundle;
-use smi_schemas::release::Release;
-use smi_schemas::statement::Versioned;
+use smi_schemas::record::{Record, Release};
 use smi_schemas::suite::{DRAFT, NEWEST};
 use tempfile::TempDir;
 
@@ -186,6 +185,8 @@ fn arguments_that_contradict_each_other_are_usage_errors() {
     bench.run("generate --no-encrypt").assert_usage("--out");
     bench.run("keyring add --keyring k --role owner --key a.pub").assert_usage("witness");
     bench.run("keyring revoke --keyring k --key UPPER").assert_usage("neither the name of a key");
+    bench.run("keyring add --keyring k --role log --note-name Log --key a.pub").assert_usage("note name");
+    bench.run("keyring add --keyring k --role witness --url ftp://a --key a.pub").assert_usage("address");
     bench.run("unknown").assert_usage("unknown");
     bench.run("").assert_usage("Usage: ");
     assert_eq!(bench.files(), ["passphrase"]);
@@ -267,11 +268,16 @@ fn a_refused_change_leaves_the_keyring_as_it_was() {
     let add = |arguments: &str, exit, code| {
         bench.refused(&format!("keyring add --keyring ring.json {arguments}"), exit, code)
     };
-    add("--role log --name acme --key other.pub", 2, "key-name-taken");
-    add("--role log --name other --key acme.pub", 2, "key-present");
+    add("--role suite --name acme --key other.pub", 2, "key-name-taken");
+    add("--role suite --name other --key acme.pub", 2, "key-present");
     add("--role vendor --key other.pub", 2, "role-mesh");
     add("--role log --mesh acme-mesh --key other.pub", 2, "role-mesh");
     add("--role log --after-review --key other.pub", 2, "role-publish");
+    add("--role log --key other.pub", 2, "role-note-name");
+    add("--role suite --note-name log.example.org --key other.pub", 2, "role-note-name");
+    add("--role log --note-name log.example.org/a --key other.pub", 2, "role-note-name");
+    add("--role log --note-name log.example.org --url https://a --key other.pub", 2, "role-url");
+    add("--role witness --note-name w --name none --key other.pub", 2, "key-name-reserved");
     add("--role log --key missing.pub", 2, "file-unreadable");
     let refusal = add("--role log --key other.pem", 6, "key-file-format");
     assert!(refusal.contains("a private key, where the public one is needed"), "{refusal}");
@@ -283,11 +289,22 @@ fn a_refused_change_leaves_the_keyring_as_it_was() {
 }
 
 #[test]
+fn the_first_root_key_sets_the_threshold_and_says_so() {
+    let (bench, _) = with_keyring();
+    bench.done("generate --out other.pem --no-encrypt");
+    let add = |key: &str| bench.run(&format!("keyring add --keyring ring.json --role root --key {key}"));
+    assert!(add("acme.pub").stderr.contains("as it is the first root key, the threshold is 1\n"));
+    assert!(!add("other.pub").stderr.contains("threshold"));
+    bench.done("keyring revoke --keyring ring.json --key acme");
+    bench.refused("keyring revoke --keyring ring.json --key other", 2, "threshold-range");
+}
+
+#[test]
 fn a_file_name_that_is_no_key_name_needs_a_name() {
     let (bench, _) = with_keyring();
     fs::rename(bench.path("acme.pub"), bench.path("Acme_Key.pub")).unwrap();
-    bench.run("keyring add --keyring ring.json --role log --key Acme_Key.pub").assert_usage("give one with --name");
-    bench.done("keyring add --keyring ring.json --role log --key Acme_Key.pub --name acme");
+    bench.run("keyring add --keyring ring.json --role suite --key Acme_Key.pub").assert_usage("give one with --name");
+    bench.done("keyring add --keyring ring.json --role suite --key Acme_Key.pub --name acme");
 }
 
 #[test]
@@ -320,12 +337,12 @@ fn a_keyring_that_could_not_be_read_again_is_not_written() {
     bench.done("generate --out other.pem --no-encrypt");
     let small = bench.read("ring.json");
     let mesh = |index: usize| format!("\"m{index:05}\",\n        ");
-    let count = (1024 * 1024 - small.len() - 64) / mesh(0).len();
+    let count = (256 * 1024 - small.len() - 64) / mesh(0).len();
     let full = small.replace("\"a\"", &format!("{}\"a\"", (0..count).map(mesh).collect::<String>()));
     bench.write("ring.json", &full);
     bench.done("keyring show --keyring ring.json");
-    let refusal = bench.refused("keyring add --keyring ring.json --role log --key other.pub", 6, "keyring-invalid");
-    assert!(refusal.contains("at most 1048576"), "{refusal}");
+    let refusal = bench.refused("keyring add --keyring ring.json --role suite --key other.pub", 6, "keyring-invalid");
+    assert!(refusal.contains("at most 262144"), "{refusal}");
     assert_eq!(bench.read("ring.json"), full);
 }
 
@@ -346,9 +363,8 @@ fn a_released_suite_is_signed_and_a_draft_is_not() {
     let bundle = Bundle::read(bench.read("released.sigstore.json").as_bytes()).unwrap();
     assert_eq!(payload, format!("{}\n", bundle.payload_digest()));
     assert_eq!(bundle.signature.keyid, key_id.trim_end());
-    let release = Release::read(&bundle.payload).unwrap();
-    let Versioned { version, digest } = release.suite();
-    assert_eq!((version.as_str(), *digest), (NEWEST.version, Digest::of(NEWEST.bytes)));
+    let release = Record::<Release>::read(&bundle.payload).unwrap();
+    assert_eq!((release.says.version.as_str(), release.subject), (NEWEST.version, Digest::of(NEWEST.bytes)));
 
     let sign = |file: &str, key: &str| format!("statement suite {file} --key {key} --out x.json");
     bench.refused("statement suite released.json --key suite.pem --out released.sigstore.json", 2, "file-exists");

@@ -159,6 +159,32 @@ name!(
     }
 );
 
+name!(
+    /// The name of a key that signs notes: a host name, and for a witness perhaps a path below one.
+    NoteName,
+    "note name",
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([./][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
+    "at most 253 of a-z, 0-9 and -, in labels divided by . and /, such as log.example.org or witness.example.org/w1",
+    |text| text.len() <= 253 && text.split(['.', '/']).all(is_label)
+);
+
+name!(
+    /// An address that paths are put behind.
+    Url,
+    "address",
+    r"^https?://[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*(:[1-9][0-9]{0,4})?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$",
+    "http:// or https://, a lower-case host, perhaps a port and a path of A-Z, a-z, 0-9 and . _ ~ -, without / at the \
+     end and at most 200 characters long",
+    |text| text.len() <= 200 && is_url(text)
+);
+
+impl NoteName {
+    /// Whether it is a host name and nothing else, as a log's is.
+    pub fn is_host(&self) -> bool {
+        !self.0.contains('/')
+    }
+}
+
 impl Word {
     /// The text, or none if it is no word.
     pub fn of(text: &str) -> Self {
@@ -223,6 +249,20 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
+fn is_url(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let mut parts = rest.split('/');
+    let authority = parts.next().unwrap_or_default();
+    let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+    let is_port = |text: &str| text.parse().is_ok_and(|port: u16| port > 0 && port.to_string() == text);
+    let is_step = |step: &str| {
+        !step.is_empty()
+            && !step.starts_with('.')
+            && step.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
+    };
+    host.split('.').all(is_label) && port.is_none_or(is_port) && parts.all(is_step)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +306,84 @@ mod tests {
         }
         for refused in ["", " ", "a ", "a\nb", "a\u{1b}[2J", "a\u{202e}b", &"a".repeat(501)] {
             assert!(refused.parse::<Reason>().is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn note_names_are_hosts_or_paths_below_one() {
+        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        assert_eq!(longest.len(), 253);
+        for accepted in ["log.example.org", "localhost", "witness.example.org/w1", "a.b/c.d/e", longest.as_str()] {
+            let name: NoteName = accepted.parse().unwrap();
+            assert_eq!(name.is_host(), !accepted.contains('/'), "{accepted}");
+        }
+        let too_long = format!("{longest}d");
+        for refused in [
+            "",
+            "Log.example.org",
+            "log.example.org.",
+            ".org",
+            "a..b",
+            "-a",
+            "a-",
+            "/a",
+            "a/",
+            "a//b",
+            "a/..",
+            "log.example.org:443",
+            "https://log.example.org",
+            "a+b",
+            "a b",
+            "a\n",
+            "\u{e9}",
+            too_long.as_str(),
+        ] {
+            assert!(refused.parse::<NoteName>().is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_one_narrow_form() {
+        let longest = format!("https://a/{}", "b".repeat(190));
+        assert_eq!(longest.len(), 200);
+        for accepted in [
+            "https://witness.example.org",
+            "http://127.0.0.1:8080",
+            "https://a/b/C_d~e-f.g",
+            "https://a:65535/~x",
+            longest.as_str(),
+        ] {
+            assert!(accepted.parse::<Url>().is_ok(), "{accepted}");
+        }
+        let too_long = format!("{longest}b");
+        for refused in [
+            "",
+            "ftp://a",
+            "a.example",
+            "https://",
+            "https:///b",
+            "HTTPS://a",
+            "https://A",
+            "https://a/",
+            "https://a//b",
+            "https://a/../b",
+            "https://a/.b",
+            "https://a:0",
+            "https://a:080",
+            "https://a:+80",
+            "https://a:65536",
+            "https://a:",
+            "https://user@a",
+            "https://user:word@a",
+            "https://[::1]",
+            "https://a?b",
+            "https://a/b#c",
+            "https://a/%2e",
+            "https://a b",
+            "https://a\n",
+            too_long.as_str(),
+        ] {
+            assert!(refused.parse::<Url>().is_err(), "{refused:?}");
         }
     }
 

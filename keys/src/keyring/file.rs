@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use smi_schemas::names::Slug;
+use smi_schemas::names::{NoteName, Slug, Url};
 
 use super::{Entry, KeyringError, MAX_VERSION, Publish, Revoked, Role};
 use crate::PublicKey;
@@ -24,6 +24,14 @@ pub(super) struct File {
     pub(super) schema_version: u32,
     #[schemars(range(min = 1, max = MAX_VERSION))]
     pub(super) version: u64,
+    /// How many root keys must sign a change of the keyring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(super) threshold: Option<u32>,
+    /// How many witness keys must have cosigned a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(super) quorum: Option<u32>,
     pub(super) keys: Vec<FileEntry>,
 }
 
@@ -39,6 +47,12 @@ pub(super) struct FileEntry {
     /// The key's 32 bytes in base64.
     #[schemars(regex(pattern = r"^[A-Za-z0-9+/]{43}=$"))]
     public_key: String,
+    /// The log's origin, or a witness's name in signed notes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note_name: Option<NoteName>,
+    /// Where a witness takes checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url: Option<Url>,
     /// The meshes that a vendor's key speaks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     meshes: Vec<Slug>,
@@ -52,8 +66,9 @@ pub(super) struct FileEntry {
 
 impl From<Entry> for FileEntry {
     fn from(entry: Entry) -> Self {
-        let Entry { name, role, public_key, meshes, publish, revoked } = entry;
-        Self { name, role, public_key: public_key.to_base64(), meshes: Vec::from_iter(meshes), publish, revoked }
+        let Entry { name, role, public_key, note_name, url, meshes, publish, revoked } = entry;
+        let (public_key, meshes) = (public_key.to_base64(), Vec::from_iter(meshes));
+        Self { name, role, public_key, note_name, url, meshes, publish, revoked }
     }
 }
 
@@ -61,7 +76,7 @@ impl TryFrom<FileEntry> for Entry {
     type Error = KeyringError;
 
     fn try_from(entry: FileEntry) -> Result<Self, Self::Error> {
-        let FileEntry { name, role, public_key, meshes: listed, publish, revoked } = entry;
+        let FileEntry { name, role, public_key, note_name, url, meshes: listed, publish, revoked } = entry;
         let public_key = PublicKey::from_base64(&public_key)
             .map_err(|cause| KeyringError::PublicKey { name: name.clone(), cause })?;
         let mut meshes = BTreeSet::new();
@@ -70,6 +85,6 @@ impl TryFrom<FileEntry> for Entry {
                 return Err(KeyringError::MeshTwice { name, mesh });
             }
         }
-        Ok(Self { name, role, public_key, meshes, publish, revoked })
+        Ok(Self { name, role, public_key, note_name, url, meshes, publish, revoked })
     }
 }
