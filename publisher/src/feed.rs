@@ -1,50 +1,93 @@
-//! Entries for readers: pages of the feed, and the view, both from the store alone.
+//! The log for readers: entries, tiles, proofs and the view, all of them up to the head that was published.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use smi_schemas::bundle::{Bundle, LogEntry};
+use smi_schemas::codes::Code;
 use smi_schemas::feed::{Entry, Page};
+use smi_schemas::{Digest, Timestamp};
+use smi_verifier::merkle::{Hash, Tree};
+use smi_verifier::note::{Checkpoint, Note, NoteKey};
+use smi_verifier::proof::TlogProof;
+use smi_verifier::receipt::Times;
+use smi_verifier::said::Trusted;
+use smi_verifier::tile::{TileKind, TilePath, encode_entries, encode_hashes};
 use smi_verifier::view::View;
 
-use crate::store::{Store, StoreError};
+use crate::recover;
+use crate::store::{Damage, Store, StoreError};
 
 /// Entries of one page.
 pub const PAGE_ENTRIES: u64 = 100;
 
-/// The store as readers see it, and the fold of all its entries.
-pub struct Feed {
-    store: Arc<dyn Store>,
-    view: RwLock<View>,
+/// A head that readers are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What was signed.
+    pub checkpoint: Checkpoint,
+    /// The note, with the cosignatures of witnesses.
+    pub note: Note,
+    /// What the cosignatures prove; none where no quorum is asked for.
+    pub times: Option<Times>,
 }
 
-/// Why an entry could not be told.
+/// The log as readers see it, and the fold of its entries.
+pub struct Feed {
+    store: Arc<dyn Store>,
+    tree: Arc<RwLock<Tree>>,
+    view: RwLock<View>,
+    log: NoteKey,
+}
+
+/// Why something could not be told.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// An entry is not there, or is not one.
-    #[error("entry {index} is missing or unreadable")]
-    Entry {
-        /// Its index.
-        index: u64,
+    /// It is not there, or not there yet.
+    #[error("{what} is not there")]
+    Absent {
+        /// What was asked for.
+        what: &'static str,
     },
 }
 
+impl FeedError {
+    /// The code for this error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Store(_) => Code::PublisherFault,
+            Self::Absent { .. } => Code::NotFound,
+        }
+    }
+}
+
+/// What is known of a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its index.
+    pub index: u64,
+    /// The hash of its leaf.
+    pub leaf: Hash,
+    /// Whether readers are shown it: it is under a published head.
+    pub is_published: bool,
+}
+
 impl Feed {
-    /// Folds everything that the store holds.
-    pub fn open(store: Arc<dyn Store>) -> Result<Self, FeedError> {
-        let feed = Self { store, view: RwLock::new(View::default()) };
-        feed.catch_up()?;
-        Ok(feed)
+    /// The store, the tree over it, and a view of the entries that were published.
+    pub fn new(store: Arc<dyn Store>, tree: Arc<RwLock<Tree>>, view: View, log: NoteKey) -> Self {
+        Self { store, tree, view: RwLock::new(view), log }
     }
 
-    /// Folds the entries that were committed since the last time.
-    pub fn catch_up(&self) -> Result<(), FeedError> {
-        let head = self.store.head()?;
+    /// Folds the entries below `size` in.
+    pub fn catch_up(&self, size: u64) -> Result<(), FeedError> {
         // The fold is left consistent by whatever panicked: an entry is added whole or not at all.
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        for index in view.size()..head {
-            view.add(&self.entry(index)?);
+        for index in view.size()..size {
+            let (_, entry) = recover::entry(&*self.store, index)?;
+            let keyring = recover::keyring(&*self.store, &entry)?;
+            view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
         }
         Ok(())
     }
@@ -54,9 +97,8 @@ impl Feed {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store behind it.
-    pub fn store(&self) -> &dyn Store {
-        &*self.store
+    fn tree(&self) -> RwLockReadGuard<'_, Tree> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The entries after an index, or from the first.
@@ -69,10 +111,132 @@ impl Feed {
         Ok(Page { size, entries, next_after })
     }
 
-    /// One entry.
+    /// One published entry.
     pub fn entry(&self, index: u64) -> Result<Entry, FeedError> {
-        let bytes = self.store.entry(index)?.ok_or(FeedError::Entry { index })?;
-        let entry: Entry = serde_json::from_slice(&bytes).map_err(|_| FeedError::Entry { index })?;
-        if entry.index == index { Ok(entry) } else { Err(FeedError::Entry { index }) }
+        if index >= self.view().size() {
+            return Err(FeedError::Absent { what: "the entry" });
+        }
+        Ok(recover::entry(&*self.store, index)?.1)
+    }
+
+    /// The keyring that an entry is, if it is one.
+    pub fn keyring(&self, index: u64) -> Result<Option<Arc<Trusted>>, FeedError> {
+        Ok(recover::keyring(&*self.store, &self.entry(index)?)?)
+    }
+
+    /// Where something is that was logged, published or not.
+    pub fn place(&self, payload: &Digest) -> Result<Option<Place>, FeedError> {
+        let Some(index) = self.store.index_of(payload)? else { return Ok(None) };
+        let (leaf, _) = recover::entry(&*self.store, index)?;
+        Ok(Some(Place { index, leaf, is_published: index < self.view().size() }))
+    }
+
+    /// A published bundle, as it was signed.
+    pub fn bundle(&self, payload: &Digest) -> Result<Vec<u8>, FeedError> {
+        let absent = FeedError::Absent { what: "the bundle" };
+        match self.store.index_of(payload)? {
+            Some(index) if index < self.view().size() => self.store.blob(payload)?.ok_or(absent),
+            _ => Err(absent),
+        }
+    }
+
+    /// A bundle with its log entry under a head that was published.
+    pub fn completed(&self, payload: &Digest, published: &Published) -> Result<Bundle, FeedError> {
+        let (index, hashes, leaf) = self.proof(payload, published)?;
+        let damaged = StoreError::Damaged { damage: Damage::Blob { index } };
+        let blob = self.store.blob(payload)?.unwrap_or_default();
+        let mut bundle = Bundle::read(&blob).map_err(|_| damaged)?;
+        bundle.log_entry = Some(LogEntry {
+            index,
+            log_id: *self.log.key_hash(),
+            root: *published.checkpoint.root().as_bytes(),
+            size: published.checkpoint.size(),
+            hashes: hashes.iter().map(|hash| *hash.as_bytes()).collect(),
+            checkpoint: String::from_utf8_lossy(&published.note.to_bytes()).into_owned(),
+            body: leaf,
+        });
+        Ok(bundle)
+    }
+
+    /// The proof of an entry under a head that was published.
+    pub fn tlog_proof(&self, payload: &Digest, published: &Published) -> Result<TlogProof, FeedError> {
+        let (index, hashes, _) = self.proof(payload, published)?;
+        Ok(TlogProof { index, hashes, checkpoint: published.note.clone(), extra: None })
+    }
+
+    fn proof(&self, payload: &Digest, published: &Published) -> Result<(u64, Vec<Hash>, Vec<u8>), FeedError> {
+        let absent = || FeedError::Absent { what: "the entry" };
+        let index = self.store.index_of(payload)?.ok_or_else(absent)?;
+        let hashes = self.inclusion(index, published.checkpoint.size())?;
+        Ok((index, hashes, self.leaf(index)?))
+    }
+
+    /// The proof that an entry is in the tree of a size.
+    pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, FeedError> {
+        let published = size <= self.view().size();
+        let proof = self.tree().inclusion(index, size).filter(|_| published);
+        proof.ok_or(FeedError::Absent { what: "the entry, or a tree of this size," })
+    }
+
+    /// The proof that the tree of one size contains that of another.
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, FeedError> {
+        let published = new <= self.view().size();
+        let proof = self.tree().consistency(old, new).filter(|_| published);
+        proof.ok_or(FeedError::Absent { what: "a tree of one of these sizes" })
+    }
+
+    /// The root of the tree of a size that was published.
+    pub fn root(&self, size: u64) -> Result<Hash, FeedError> {
+        let root = self.tree().root_at(size).filter(|_| size <= self.view().size());
+        root.ok_or(FeedError::Absent { what: "a tree of this size" })
+    }
+
+    /// The hash of a published entry's leaf.
+    pub fn leaf_hash(&self, index: u64) -> Result<Hash, FeedError> {
+        self.tree().leaf(index).ok_or(FeedError::Absent { what: "the entry" })
+    }
+
+    /// A tile of the tree that was published.
+    pub fn tile(&self, path: &TilePath) -> Result<Vec<u8>, FeedError> {
+        let absent = || FeedError::Absent { what: "the tile" };
+        if !path.exists_at(self.view().size()) {
+            return Err(absent());
+        }
+        match path.kind() {
+            TileKind::Hashes { level } => {
+                let hashes = self.tree().hashes(level, path.index(), path.width()).ok_or_else(absent)?;
+                encode_hashes(&hashes).map_err(|_| absent())
+            }
+            TileKind::Entries => {
+                let first = path.index() * u64::from(smi_verifier::merkle::TILE_WIDTH);
+                let leaves = (first..first + u64::from(path.width()))
+                    .map(|index| self.leaf(index))
+                    .collect::<Result<Vec<_>, _>>()?;
+                encode_entries(&leaves).map_err(|_| absent())
+            }
+        }
+    }
+
+    /// A leaf that hashes to what the tree has. No reader is given another.
+    fn leaf(&self, index: u64) -> Result<Vec<u8>, FeedError> {
+        let leaf = self.store.leaf(index)?.ok_or(FeedError::Absent { what: "the leaf" })?;
+        if self.tree().leaf(index) == Some(Hash::of_leaf(&leaf)) {
+            Ok(leaf)
+        } else {
+            Err(StoreError::Damaged { damage: Damage::Leaf { index } }.into())
+        }
+    }
+}
+
+impl Published {
+    /// A head that no witness is asked about.
+    pub fn unwitnessed(head: &crate::log::Head) -> Option<Self> {
+        let note = Note::read(&head.note).ok()?;
+        Some(Self { checkpoint: head.checkpoint.clone(), note, times: None })
+    }
+
+    /// The time that witnesses prove the head to be of, if they do.
+    pub fn current_at(&self) -> Option<Timestamp> {
+        self.times.map(|times| times.current_at)
     }
 }

@@ -2,13 +2,21 @@
 //!
 //! | road | |
 //! |---|---|
-//! | `POST /v1/bundles` | 201 with `{"index","payload"}` when it is durable; 200 with the same when it was there |
-//! | `GET /v1/bundles/sha256:PAYLOAD` | the bundle, immutable |
+//! | `POST /v1/bundles` | 201 with [`Logged`] when it is durable, signed and published; 200 when it was there already; 202 when the witnesses are still asked |
+//! | `GET /v1/bundles/sha256:PAYLOAD` | the bundle as it was signed, immutable |
+//! | `GET /v1/bundles/sha256:PAYLOAD/completed` | the same with its log entry: a Sigstore bundle that proves itself |
+//! | `GET /v1/bundles/sha256:PAYLOAD/tlog-proof` | the proof alone, as a C2SP tlog-proof |
+//! | `GET /v1/lookup?sha256=PAYLOAD` | where a payload is, and what became of it: [`Found`] |
 //! | `GET /v1/feed?after=INDEX` | entries after an index, or from the first; at most [`PAGE_ENTRIES`](crate::feed::PAGE_ENTRIES) |
 //! | `GET /v1/events` | entries as they come (SSE), from the first, or after `Last-Event-ID` |
 //! | `GET /v1/view.json` | the fold of all entries |
-//! | `GET /` | the same as a page |
-//! | `GET /livez`, `GET /readyz` | whether the process lives, and whether it takes submissions |
+//! | `GET /v1/keyring.json` | the keyring in force |
+//! | `GET /checkpoint` | the newest published head, a signed note |
+//! | `GET /tile/…` | hashes and leaves of the log, as C2SP tlog-tiles, immutable |
+//! | `GET /v1/inclusion?index=I&size=N` | the proof that an entry is in the tree of a size: [`Inclusion`] |
+//! | `GET /v1/consistency?old=M&new=N` | the proof that a tree contains an older one: [`Consistency`] |
+//! | `GET /` | the view as a page |
+//! | `GET /livez`, `GET /readyz` | whether the process lives, and whether it takes submissions; `?verbose` says more |
 //!
 //! Refusals are `application/problem+json`. Reads may be made from any origin. Connections, streams, heads and bodies
 //! are bounded in number, bytes and time. A stop lets answers that are under way be finished.
@@ -24,7 +32,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -34,14 +42,18 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::Stream;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use smi_schemas::bundle::{MAX_BUNDLE_BYTES, MEDIA_TYPE};
 use smi_schemas::codes::Code;
 use smi_schemas::{Digest, Timestamp};
+use smi_verifier::merkle::Hash;
+use smi_verifier::tile::TilePath;
+use smi_verifier::view::State as ResultState;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::feed::{Feed, FeedError};
+use crate::feed::{Feed, FeedError, Published};
 use crate::intake::Intake;
-use crate::log::Answer;
+use crate::log::{Answer, Head};
 use crate::page::Matrix;
 use crate::problem::Problem;
 
@@ -55,6 +67,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const FRESH: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// What the roads lead to.
@@ -63,8 +76,12 @@ pub struct Publisher {
     pub intake: Intake,
     /// Tells entries.
     pub feed: Feed,
-    /// Entries that readers may be told of, as a number that only grows.
-    pub head: watch::Receiver<u64>,
+    /// The newest signed head.
+    pub signed: watch::Receiver<Arc<Head>>,
+    /// The newest published head.
+    pub published: watch::Receiver<Option<Arc<Published>>>,
+    /// How long a submission waits for its head to be published.
+    pub patience: Duration,
     /// Becomes true when streams are to end.
     pub stop: watch::Receiver<bool>,
     /// Whether sandbox results or draft suites are admitted.
@@ -78,18 +95,90 @@ pub struct Publisher {
 }
 
 /// What a submission is answered with.
-#[derive(Serialize)]
-struct Accepted {
-    index: u64,
-    payload: Digest,
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Logged {
+    /// Its index.
+    pub index: u64,
+    /// What it is known by.
+    pub payload: Digest,
+    /// The completed bundle, once its head is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Box<RawValue>>,
+    /// The proof alone, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tlog_proof: Option<String>,
+    /// Where to ask for its state, while its head is not published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+}
+
+/// What is known of a payload.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    /// What was asked for.
+    pub payload: Digest,
+    /// Its index.
+    pub index: u64,
+    /// The hash of its leaf, in base64.
+    pub leaf_hash: String,
+    /// Whether it is under a published head.
+    pub published: bool,
+    /// What became of it, if it is a result that is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<ResultState>,
+}
+
+/// The proof that an entry is in a tree. Hashes are in base64.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inclusion {
+    /// The entry.
+    pub index: u64,
+    /// The tree's size.
+    pub size: u64,
+    /// The tree's root.
+    pub root: String,
+    /// The hash of the entry's leaf.
+    pub leaf_hash: String,
+    /// From the leaf's sibling upwards.
+    pub hashes: Vec<String>,
+}
+
+/// The proof that one tree contains another. Hashes are in base64.
+#[derive(Debug, Serialize)]
+pub struct Consistency {
+    /// The older tree.
+    pub old: TreeHead,
+    /// The newer tree.
+    pub new: TreeHead,
+    /// The proof.
+    pub hashes: Vec<String>,
+}
+
+/// A tree.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct TreeHead {
+    pub size: u64,
+    pub root: String,
 }
 
 /// The roads of a publisher.
 pub fn router(publisher: Arc<Publisher>) -> Router {
     Router::new()
         .route("/", get(page))
+        .route("/checkpoint", get(checkpoint))
+        .route("/tile/{*path}", get(tile))
         .route("/v1/bundles", post(submit))
         .route("/v1/bundles/{payload}", get(bundle))
+        .route("/v1/bundles/{payload}/completed", get(completed))
+        .route("/v1/bundles/{payload}/tlog-proof", get(tlog_proof))
+        .route("/v1/lookup", get(lookup))
+        .route("/v1/inclusion", get(inclusion))
+        .route("/v1/consistency", get(consistency))
+        .route("/v1/keyring.json", get(keyring))
         .route("/v1/feed", get(feed))
         .route("/v1/events", get(events))
         .route("/v1/view.json", get(view))
@@ -99,6 +188,30 @@ pub fn router(publisher: Arc<Publisher>) -> Router {
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "see Allow"))
         .layer(map_response(common))
         .with_state(publisher)
+}
+
+impl Publisher {
+    fn published(&self) -> Result<Arc<Published>, Problem> {
+        let published = self.published.borrow().clone();
+        published.ok_or_else(|| Problem::new(Code::NotWitnessed, "nothing is published yet"))
+    }
+
+    /// What `/readyz?verbose` says, a line for each thing.
+    fn readiness(&self) -> String {
+        let signed = self.signed.borrow().checkpoint.size();
+        let published = self.published.borrow().as_ref().map_or(0, |head| head.checkpoint.size());
+        let lag = signed.saturating_sub(published);
+        let quorum = if lag == 0 { "reached" } else { "waited for" };
+        format!("ready\nlog        running\nsigned     {signed}\npublished  {published}\nquorum     {quorum}\n")
+    }
+
+    /// Waits until an entry is published, but not for ever.
+    async fn publication(&self, index: u64) -> Option<Arc<Published>> {
+        let mut published = self.published.clone();
+        let covers = |head: &Option<Arc<Published>>| head.as_ref().is_some_and(|head| head.checkpoint.size() > index);
+        let head = tokio::time::timeout(self.patience, published.wait_for(covers)).await;
+        head.ok()?.ok()?.clone()
+    }
 }
 
 /// What every answer carries.
@@ -118,16 +231,28 @@ async fn submit(State(publisher): State<Arc<Publisher>>, body: Body) -> Result<R
         Ok(Err(error)) => return Err(unread(&error)),
         Ok(Ok(bytes)) => bytes,
     };
-    let answer = publisher.intake.accept(bytes.into(), (publisher.clock)()).await;
+    let head = publisher.published.borrow().as_ref().and_then(|head| head.current_at());
+    let answer = publisher.intake.accept(bytes.into(), (publisher.clock)(), head).await;
     let (status, index, payload) = match answer.map_err(|refusal| Problem::from(refusal.findings()))? {
         Answer::Added { index, digest } => (StatusCode::CREATED, index, digest),
         Answer::Present { index, digest } => (StatusCode::OK, index, digest),
     };
-    // Whoever reads the answer may go on to the feed, and must find the entry there.
-    publisher.feed.catch_up().map_err(|error| failed(&error))?;
-    let location = HeaderValue::from_str(&format!("/v1/bundles/{payload}"));
-    let mut response = (status, axum::Json(Accepted { index, payload })).into_response();
-    response.headers_mut().extend(location.ok().map(|location| (axum::http::header::LOCATION, location)));
+    let logged = Logged { index, payload, bundle: None, tlog_proof: None, status: None };
+    let (status, location, logged) = match publisher.publication(index).await {
+        None => {
+            let status = format!("/v1/lookup?sha256={}", payload.hex());
+            (StatusCode::ACCEPTED, status.clone(), Logged { status: Some(status), ..logged })
+        }
+        Some(head) => {
+            let bundle = publisher.feed.completed(&payload, &head).map_err(|error| failed(&error))?;
+            let proof = publisher.feed.tlog_proof(&payload, &head).map_err(|error| failed(&error))?;
+            let bundle = String::from_utf8(bundle.to_bytes()).ok().and_then(|text| RawValue::from_string(text).ok());
+            let tlog_proof = String::from_utf8(proof.to_bytes()).ok();
+            (status, format!("/v1/bundles/{payload}"), Logged { bundle, tlog_proof, ..logged })
+        }
+    };
+    let mut response = (status, axum::Json(logged)).into_response();
+    response.headers_mut().extend(HeaderValue::from_str(&location).ok().map(|location| (LOCATION, location)));
     Ok(response)
 }
 
@@ -148,15 +273,105 @@ async fn bundle(
     Path(payload): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let digest: Digest = payload.parse().map_err(|_| Problem::new(Code::NotFound, "not sha256: and 64 digits"))?;
+    let digest = digest(&payload)?;
     let etag = HeaderValue::from_str(&format!("\"{digest}\"")).map_err(|_| Problem::new(Code::PublisherFault, ""))?;
-    let found = publisher.feed.store().blob(&digest).map_err(|error| failed(&error.into()))?;
-    let blob = found.ok_or_else(|| Problem::new(Code::NotFound, "no such result"))?;
+    let blob = publisher.feed.bundle(&digest).map_err(|error| failed(&error))?;
     let fixed = [(ETAG, etag.clone()), (CACHE_CONTROL, IMMUTABLE)];
     if headers.get(IF_NONE_MATCH) == Some(&etag) {
         return Ok((StatusCode::NOT_MODIFIED, fixed).into_response());
     }
     Ok((fixed, [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], blob).into_response())
+}
+
+async fn completed(State(publisher): State<Arc<Publisher>>, Path(payload): Path<String>) -> Result<Response, Problem> {
+    let bundle = publisher.feed.completed(&digest(&payload)?, &*publisher.published()?);
+    let bundle = bundle.map_err(|error| failed(&error))?.to_bytes();
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], bundle).into_response())
+}
+
+async fn tlog_proof(State(publisher): State<Arc<Publisher>>, Path(payload): Path<String>) -> Result<Response, Problem> {
+    let proof = publisher.feed.tlog_proof(&digest(&payload)?, &*publisher.published()?);
+    Ok(([(CONTENT_TYPE, TEXT)], proof.map_err(|error| failed(&error))?.to_bytes()).into_response())
+}
+
+async fn checkpoint(State(publisher): State<Arc<Publisher>>) -> Result<Response, Problem> {
+    Ok(([(CONTENT_TYPE, TEXT)], publisher.published()?.note.to_bytes()).into_response())
+}
+
+async fn tile(State(publisher): State<Arc<Publisher>>, Path(path): Path<String>) -> Result<Response, Problem> {
+    let path: TilePath = path.parse().map_err(|_| Problem::new(Code::NotFound, "no tile has this path"))?;
+    let bytes = publisher.feed.tile(&path).map_err(|error| failed(&error))?;
+    let binary = HeaderValue::from_static("application/octet-stream");
+    Ok(([(CONTENT_TYPE, binary), (CACHE_CONTROL, IMMUTABLE)], bytes).into_response())
+}
+
+async fn lookup(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let [hex] = fields(query.as_deref(), ["sha256"])?;
+    let payload = Digest::from_hex(hex).map_err(|_| Problem::new(Code::RequestMalformed, "sha256=64 digits"))?;
+    let place = publisher.feed.place(&payload).map_err(|error| failed(&error))?;
+    let place = place.ok_or_else(|| Problem::new(Code::NotFound, "the log has no such payload"))?;
+    Ok(axum::Json(Found {
+        payload,
+        index: place.index,
+        leaf_hash: place.leaf.to_base64(),
+        published: place.is_published,
+        state: publisher.feed.view().state(&payload),
+    })
+    .into_response())
+}
+
+async fn inclusion(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let [at, size] = fields(query.as_deref(), ["index", "size"])?;
+    let (at, size) = (index(at)?, index(size)?);
+    let feed = &publisher.feed;
+    let proof = || {
+        Ok(Inclusion {
+            index: at,
+            size,
+            hashes: base64(&feed.inclusion(at, size)?),
+            root: feed.root(size)?.to_base64(),
+            leaf_hash: feed.leaf_hash(at)?.to_base64(),
+        })
+    };
+    Ok(axum::Json(proof().map_err(|error| failed(&error))?).into_response())
+}
+
+async fn consistency(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let [old, new] = fields(query.as_deref(), ["old", "new"])?;
+    let (old, new) = (index(old)?, index(new)?);
+    let feed = &publisher.feed;
+    let head = |size| Ok(TreeHead { size, root: feed.root(size)?.to_base64() });
+    let proof = || Ok(Consistency { hashes: base64(&feed.consistency(old, new)?), old: head(old)?, new: head(new)? });
+    Ok(axum::Json(proof().map_err(|error: FeedError| failed(&error))?).into_response())
+}
+
+async fn keyring(State(publisher): State<Arc<Publisher>>) -> Result<Response, Problem> {
+    let absent = || Problem::new(Code::NotFound, "the log has no keyring yet");
+    let index = publisher.feed.view().keyring().ok_or_else(absent)?.index;
+    let trusted = publisher.feed.keyring(index).map_err(|error| failed(&error))?;
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(CONTENT_TYPE, json)], trusted.ok_or_else(absent)?.keyring.to_bytes()).into_response())
+}
+
+/// `sha256:` and 64 digits, as part of an address.
+fn digest(text: &str) -> Result<Digest, Problem> {
+    text.parse().map_err(|_| Problem::new(Code::NotFound, "not sha256: and 64 digits"))
+}
+
+fn base64(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(Hash::to_base64).collect()
+}
+
+/// The values of a query that has these fields, in this order, and no others.
+fn fields<'q, const N: usize>(query: Option<&'q str>, names: [&str; N]) -> Result<[&'q str; N], Problem> {
+    let malformed = || Problem::new(Code::RequestMalformed, &format!("a query ?{}=…", names.join("=…&")));
+    let mut given = query.unwrap_or_default().split('&');
+    let mut values = [""; N];
+    for (value, name) in values.iter_mut().zip(names) {
+        let field = given.next().and_then(|field| field.strip_prefix(name)?.strip_prefix('='));
+        *value = field.ok_or_else(malformed)?;
+    }
+    if given.next().is_some() { Err(malformed()) } else { Ok(values) }
 }
 
 async fn feed(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
@@ -166,7 +381,8 @@ async fn feed(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery
 }
 
 async fn view(State(publisher): State<Arc<Publisher>>) -> Response {
-    axum::Json(publisher.feed.view().document()).into_response()
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], publisher.feed.view().document().to_bytes()).into_response()
 }
 
 async fn page(State(publisher): State<Arc<Publisher>>) -> Result<Response, Problem> {
@@ -177,11 +393,14 @@ async fn page(State(publisher): State<Arc<Publisher>>) -> Result<Response, Probl
     Ok(([(CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response())
 }
 
-async fn ready(State(publisher): State<Arc<Publisher>>) -> Result<&'static str, Problem> {
-    if publisher.intake.is_ready() {
-        Ok("ready\n")
-    } else {
-        Err(Problem::new(Code::PublisherFault, "the log has stopped taking submissions"))
+async fn ready(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<String, Problem> {
+    if !publisher.intake.is_ready() {
+        return Err(Problem::new(Code::PublisherFault, "the log has stopped taking submissions"));
+    }
+    match query.as_deref() {
+        None | Some("") => Ok("ready\n".to_owned()),
+        Some("verbose") => Ok(publisher.readiness()),
+        Some(_) => Err(Problem::new(Code::RequestMalformed, "only ?verbose is understood")),
     }
 }
 
@@ -189,7 +408,7 @@ async fn ready(State(publisher): State<Arc<Publisher>>) -> Result<&'static str, 
 struct Follow {
     publisher: Arc<Publisher>,
     next: u64,
-    head: watch::Receiver<u64>,
+    head: watch::Receiver<Option<Arc<Published>>>,
     stop: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
@@ -208,7 +427,7 @@ async fn events(
     let place = place.map_err(|_| Problem::new(Code::PublisherBusy, "as many streams are open as may be"))?;
     let follow = Follow {
         next: last.map_or(0, |last| last.saturating_add(1)),
-        head: publisher.head.clone(),
+        head: publisher.published.clone(),
         stop: publisher.stop.clone(),
         publisher,
         _place: place,
@@ -225,7 +444,8 @@ fn followed(follow: Follow) -> impl Stream<Item = Result<Event, Infallible>> {
         tokio::select! {
             biased;
             _ = follow.stop.wait_for(|stop| *stop) => return None,
-            head = follow.head.wait_for(|head| *head > wanted) => drop(head.ok()?),
+            head = follow.head.wait_for(|head| head.as_ref().is_some_and(|head| head.checkpoint.size() > wanted)) =>
+                drop(head.ok()?),
         }
         let entry = follow.publisher.feed.entry(wanted).ok()?;
         let event = Event::default().id(wanted.to_string()).event("entry").json_data(&entry).ok()?;
@@ -252,5 +472,5 @@ fn index(text: &str) -> Result<u64, Problem> {
 }
 
 fn failed(error: &FeedError) -> Problem {
-    Problem::new(Code::PublisherFault, &error.to_string())
+    Problem::new(error.code(), &error.to_string())
 }

@@ -1,24 +1,41 @@
 //! Intake: from the bytes of a submission to an entry of the log, or a refusal.
 //!
-//! A result is accepted when it passes the verifier under a publisher's policy: an official, complete run of a
-//! released suite, by a vendor whose key is in force. Its identity is the digest of its payload; the same payload
-//! again, however it is wrapped, is answered with the index that it has.
+//! Whatever becomes an entry passes the verifier under the keyring in force. A result moreover is an official, complete
+//! run of a released suite, finished no longer than [`MAX_AGE`] before the newest published head, by the witnesses'
+//! clocks if there are any and else by ours; and a key submits at most [`DAILY_QUOTA`] entries in a day of our clock.
+//! What order decides is left to the log.
+//!
+//! A submission is known by the digest of its payload: the same payload again, however it is wrapped, is answered with
+//! the index that it has.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
-use smi_keys::keyring::Publish;
+use smi_keys::KeyId;
 use smi_schemas::Timestamp;
 use smi_schemas::codes::Code;
-use smi_schemas::feed::Entry;
-use smi_verifier::policy::Policy;
-use smi_verifier::{Finding, Verified, verify};
+use smi_verifier::Finding;
+use smi_verifier::policy::{Policy, Receipts};
+use smi_verifier::said::{Said, Trusted, What, verify_said};
 
 use crate::log::{Answer, Log, Submission, SubmitError};
+
+/// How long ago a result may have been finished.
+pub const MAX_AGE: Duration = Duration::from_hours(30 * 24);
+
+/// Entries that a key may submit in a day, unless the publisher is told otherwise.
+pub const DAILY_QUOTA: u32 = 288;
+
+const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// What is accepted, and where it goes.
 #[derive(Debug)]
 pub struct Intake {
-    policy: Arc<Policy>,
+    policy: RwLock<Arc<Policy>>,
+    quota: u32,
+    /// The day, and what each key has submitted in it.
+    submitted: Mutex<(i64, BTreeMap<KeyId, u32>)>,
     log: Log,
 }
 
@@ -28,9 +45,9 @@ pub enum Refusal {
     /// The verifier refuses the bundle.
     #[error("the verifier refuses the bundle")]
     Unverified(Vec<Finding>),
-    /// The signer's results are published after review.
-    #[error("results of this signer are published after review")]
-    NeedsReview,
+    /// It is not what is taken here.
+    #[error("{}", .0.detail)]
+    Policy(Finding),
     /// The log did not take it.
     #[error("{0}")]
     Log(#[from] SubmitError),
@@ -39,19 +56,20 @@ pub enum Refusal {
 impl Refusal {
     /// The grounds, at least one.
     pub fn findings(&self) -> Vec<Finding> {
-        let one = |code| vec![Finding { code, detail: self.to_string() }];
         match self {
             Self::Unverified(findings) => findings.clone(),
-            Self::NeedsReview => one(Code::ReviewNeeded),
-            Self::Log(error) => one(error.code()),
+            Self::Policy(finding) => vec![finding.clone()],
+            Self::Log(error) => vec![Finding { code: error.code(), detail: error.to_string() }],
         }
     }
 }
 
 impl Intake {
-    /// An intake under a policy, which is a publisher's whatever it says about publication.
-    pub fn new(policy: Policy, log: Log) -> Self {
-        Self { policy: Arc::new(Policy { publication: true, ..policy }), log }
+    /// An intake under a policy, which is a publisher's whatever it says about publication, and of which the log's own
+    /// keyring replaces the keyring.
+    pub fn new(policy: Policy, quota: u32, log: Log) -> Self {
+        let policy = Policy { publication: true, receipts: Receipts::Ignore, ..policy };
+        Self { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), log }
     }
 
     /// Whether submissions can be taken.
@@ -59,49 +77,64 @@ impl Intake {
         self.log.is_running()
     }
 
-    /// Verifies a submission and has it logged. The answer comes when it survives a power cut, and not before.
-    pub async fn accept(&self, bytes: Vec<u8>, now: Timestamp) -> Result<Answer, Refusal> {
-        let policy = Arc::clone(&self.policy);
-        // Signature and replay are work for a processor, not for the threads that wait for sockets.
-        let verified = tokio::task::spawn_blocking(move || verify(&bytes, &policy, now)).await;
-        let verified = match verified {
-            Ok(Ok(verified)) => verified,
+    /// Verifies a submission and has it logged. The answer comes when it survives a power cut and is signed for, and
+    /// not before. `head` is the time of the newest published head, where witnesses prove one.
+    pub async fn accept(&self, bytes: Vec<u8>, now: Timestamp, head: Option<Timestamp>) -> Result<Answer, Refusal> {
+        let policy = self.policy();
+        // Signature, replay and leaf are work for a processor, not for the threads that wait for sockets.
+        let said = tokio::task::spawn_blocking(move || verify_said(&bytes, &policy, now).map(Submission::new)).await;
+        let submission = match said {
+            Ok(Ok(submission)) => submission,
             Ok(Err(refused)) => return Err(Refusal::Unverified(refused.findings)),
             Err(_) => return Err(Refusal::Log(SubmitError::Stopped)),
         };
-        if self.needs_review(&verified) {
-            return Err(Refusal::NeedsReview);
-        }
-        let entry = entry(&verified, self.policy.keyring.version(), now);
-        let submission = Submission {
-            digest: verified.payload_digest(),
-            blob: verified.bundle().to_bytes(),
-            entry: Box::new(move |index| serde_json::to_vec(&Entry { index, ..entry }).unwrap_or_default()),
-        };
+        recent(submission.said(), head.unwrap_or(now))?;
+        self.within_quota(submission.said(), now)?;
         Ok(self.log.submit(submission).await?)
     }
 
-    fn needs_review(&self, verified: &Verified) -> bool {
-        let signer = self.policy.keyring.find(verified.key_id());
-        signer.is_none_or(|signer| signer.publish != Some(Publish::Direct))
+    /// The policy with the keyring in force.
+    fn policy(&self) -> Arc<Policy> {
+        let policy = Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner));
+        match self.log.trusted() {
+            Some(trusted) if trusted.keyring != policy.keyring => self.renew(&trusted),
+            _ => policy,
+        }
+    }
+
+    fn renew(&self, trusted: &Trusted) -> Arc<Policy> {
+        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        let renewed = Arc::new(Policy { keyring: trusted.keyring.clone(), ..Policy::clone(&policy) });
+        *policy = Arc::clone(&renewed);
+        renewed
+    }
+
+    /// Counts a submission against its signer's day. What is refused later, or was there already, counts too: it is
+    /// work all the same.
+    fn within_quota(&self, said: &Said, now: Timestamp) -> Result<(), Refusal> {
+        let Some(signer) = said.signers().first() else { return Ok(()) };
+        let today = now.unix_seconds().div_euclid(SECONDS_OF_A_DAY);
+        let mut submitted = self.submitted.lock().unwrap_or_else(PoisonError::into_inner);
+        if submitted.0 != today {
+            *submitted = (today, BTreeMap::new());
+        }
+        let count = submitted.1.entry(signer.key.key_id()).or_default();
+        if *count >= self.quota {
+            let detail = format!("key {}, {} a day", signer.name, self.quota);
+            return Err(Refusal::Policy(Finding { code: Code::QuotaSpent, detail }));
+        }
+        *count += 1;
+        Ok(())
     }
 }
 
-/// The entry of a result, with an index that the log replaces.
-fn entry(verified: &Verified, keyring: u64, now: Timestamp) -> Entry {
-    let predicate = &verified.statement().predicate;
-    Entry {
-        index: 0,
-        payload: verified.payload_digest(),
-        accepted_at: now,
-        signer: verified.signer().clone(),
-        key_id: verified.key_id().to_string(),
-        keyring,
-        mesh: predicate.mesh.slug.clone(),
-        mesh_version: predicate.mesh.version.clone(),
-        target: predicate.target.to_string(),
-        suite: predicate.suite.version.clone(),
-        finished_at: predicate.run.finished_at,
-        apis: verified.apis().to_vec(),
+fn recent(said: &Said, head: Timestamp) -> Result<(), Refusal> {
+    let What::Result(verified) = said.says() else { return Ok(()) };
+    let finished_at = verified.statement().predicate.run.finished_at;
+    let age = head.unix_seconds() - finished_at.unix_seconds();
+    if u64::try_from(age).is_ok_and(|age| age > MAX_AGE.as_secs()) {
+        let detail = format!("finished at {finished_at}, and the log is at {head}");
+        return Err(Refusal::Policy(Finding { code: Code::RunOld, detail }));
     }
+    Ok(())
 }

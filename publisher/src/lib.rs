@@ -14,10 +14,13 @@
 //!
 //! Everything that is shown is a fold over the entries; the publisher adds nothing to it.
 
+pub mod cell;
 pub mod feed;
+pub mod heads;
 pub mod http;
 pub mod intake;
 pub mod log;
 pub mod page;
 pub mod problem;
+pub mod recover;
 pub mod store;

@@ -1,31 +1,45 @@
 //! The one writer of the log: whatever becomes an entry of the log passes through here, one batch after another.
 //!
 //! ```text
-//! verify ─► queue ─► compute ─► commit ─► announce ─► answer
-//!  caller   bounded  entries    durable   new head    every caller of the batch
+//! verify ─► queue ─► compute ─► commit ─► sign ─► swap ─► announce ─► answer
+//!  caller   bounded  admitted,  durable   new     the     new head    every caller of the batch
+//!                    leaves               head    cell
 //! ```
 //!
 //! A caller has verified what it submits, and waits. A thread takes all that wait, as one batch, up to the store's
 //! [`MAX_BATCH`] and [`MAX_BATCH_BYTES`]; while it commits, the next batch gathers. So one barrier on the device
 //! serves many callers, and a lone one waits for nobody.
 //!
-//! The same digest is committed once: who submits it again, whether in the same batch, a year later or after a crash,
-//! is told where it is. That makes submitting safe to repeat, which is all that a caller needs to do after an error.
+//! What order decides is asked of the [`Ledger`], one submission after the other. The same digest is committed once:
+//! who submits it again, whether in the same batch, a year later or after a crash, is told where it is. That makes
+//! submitting safe to repeat, which is all that a caller needs to do after an error.
 //!
 //! Two kinds of failure are kept apart. A batch that failed changed nothing: its callers are told, and the log goes
-//! on. When the store's state is not known, the log stops: everything that waits and everything that comes is refused,
-//! until the store is opened again.
+//! on. When it is not known what the store or the cell holds, the log stops: everything that waits and everything that
+//! comes is refused, until it is started again.
 //!
-//! Starting is the last two steps of a batch with nobody to answer: the head is read from the store and announced.
+//! Starting is the same steps with nobody to answer: entries that were committed and not signed are signed and
+//! announced. Before that, what is in the store is held against what was signed last, and a store that has lost or
+//! changed anything of it is refused.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::{fmt, io, thread};
 
+use smi_keys::SigningKey;
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
+use smi_schemas::feed::Entry;
+use smi_verifier::Finding;
+use smi_verifier::ledger::Ledger;
+use smi_verifier::merkle::{Hash, Tree};
+use smi_verifier::note::{Checkpoint, CheckpointError, KeyKind, NoteKey, NoteKeyError, open, sign_checkpoint};
+use smi_verifier::said::{Said, Trusted, What};
+use smi_verifier::view::View;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use crate::cell::{Cell, CellError};
+use crate::recover::{Recovered, encode};
 use crate::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, Store, StoreError};
 
 /// Bytes of the blobs of the largest batch, unless one blob alone has more.
@@ -44,18 +58,49 @@ pub struct Log {
     /// Bytes that may still wait.
     room: Arc<Semaphore>,
     /// Its sender belongs to the writer: it is gone when the writer is.
-    head: watch::Receiver<u64>,
+    head: watch::Receiver<Arc<Head>>,
+    trusted: watch::Receiver<Option<Arc<Trusted>>>,
+    tree: Arc<RwLock<Tree>>,
+}
+
+/// A tree that was signed: every entry under it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// What was signed.
+    pub checkpoint: Checkpoint,
+    /// The signed note.
+    pub note: Vec<u8>,
+}
+
+/// Who signs the log.
+#[derive(Debug)]
+pub struct Signer {
+    /// The log's name.
+    pub origin: String,
+    /// The log's key.
+    pub key: SigningKey,
 }
 
 /// Something to be logged.
+#[derive(Debug)]
 pub struct Submission {
-    /// What it is known by: submissions of the same digest are the same.
-    pub digest: Digest,
-    /// What the store keeps for it, at most [`MAX_BLOB_BYTES`].
-    pub blob: Vec<u8>,
-    /// Its entry for the index that it gets, at most [`MAX_ENTRY_BYTES`]. Called at most once, on the writer's thread:
-    /// it computes and does not wait.
-    pub entry: Box<dyn FnOnce(u64) -> Vec<u8> + Send>,
+    said: Said,
+    leaf: Vec<u8>,
+    hash: Hash,
+    blob: Vec<u8>,
+}
+
+impl Submission {
+    /// Computes all that can be computed of an entry before its place is known.
+    pub fn new(said: Said) -> Self {
+        let leaf = said.leaf().to_bytes();
+        Self { hash: Hash::of_leaf(&leaf), leaf, blob: said.bundle().to_bytes(), said }
+    }
+
+    /// What is to be logged.
+    pub fn said(&self) -> &Said {
+        &self.said
+    }
 }
 
 /// Where a submission is, durably.
@@ -83,6 +128,9 @@ pub enum SubmitError {
     /// Too many wait. This one was not taken.
     #[error("too many submissions wait")]
     Busy,
+    /// What is in the log already does not admit it.
+    #[error("{}", .0.detail)]
+    Refused(Finding),
     /// The batch it was in failed. Nothing of it is in the store.
     #[error("{cause}")]
     Failed {
@@ -100,22 +148,74 @@ pub enum StartError {
     /// The head could not be read.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The cell could not be read or written.
+    #[error("{0}")]
+    Cell(#[from] CellError),
+    /// There are entries, and nothing says what was signed of them.
+    #[error("the store has {stored} entries, and there is no last checkpoint")]
+    CellMissing {
+        /// Entries of the store.
+        stored: u64,
+    },
+    /// The cell holds something that this log's key did not sign.
+    #[error("the last checkpoint is not one that {origin} signed with this key: {why}")]
+    CellForeign {
+        /// The log.
+        origin: String,
+        /// Why not.
+        why: String,
+    },
+    /// The store has fewer entries than were signed.
+    #[error("the store has {stored} entries, and {signed} were signed")]
+    Behind {
+        /// Entries of the store.
+        stored: u64,
+        /// Entries that were signed.
+        signed: u64,
+    },
+    /// The store's entries are not those that were signed.
+    #[error("the first {signed} entries of the store are not those that were signed")]
+    Differs {
+        /// Entries that were signed.
+        signed: u64,
+    },
+    /// The log's name or key is none.
+    #[error("{0}")]
+    Name(#[from] NoteKeyError),
+    /// The log's name is none that a checkpoint can have.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
     /// There is no thread to be had.
     #[error("a thread for the log: {0}")]
     Thread(#[from] io::Error),
 }
 
 impl Log {
-    /// Starts the writer on a store, and announces its head.
-    pub fn start(store: Arc<dyn Store>) -> Result<Self, StartError> {
-        let (announce, head) = watch::channel(store.head()?);
+    /// Starts the writer on a store of which everything was read, once the cell agrees with it.
+    pub fn start(
+        store: Arc<dyn Store>,
+        mut cell: Box<dyn Cell>,
+        signer: Signer,
+        recovered: Recovered,
+    ) -> Result<(Self, View), StartError> {
+        let Recovered { tree, ledger, view } = recovered;
+        let signed = cell.load()?;
+        agrees(&tree, signed.as_deref(), &signer)?;
+
+        // A crash in here leaves the head that was signed last, or the new one, and in both cases the same entries.
+        let head = signer.sign(&tree)?;
+        if signed.as_ref() != Some(&head.note) {
+            cell.swap(signed.as_deref(), &head.note)?;
+        }
+
+        let (announce, announced) = watch::channel(Arc::new(head));
+        let (trust, trusted) = watch::channel(ledger.trusted().cloned());
         let (sender, queue) = mpsc::channel(MAX_WAITING);
-        thread::Builder::new().name("log".to_owned()).spawn(move || {
-            write(&*store, queue, &announce);
-            // The store is let go before `announce` is, which says that the log has ended.
-            drop(store);
-        })?;
-        Ok(Self { queue: sender, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), head })
+        let tree = Arc::new(RwLock::new(tree));
+        let writer = Writer { store, cell, signer, ledger, tree: Arc::clone(&tree), announce, trust };
+        thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(queue))?;
+        let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
+        Ok((Self { queue: sender, room, head: announced, trusted, tree }, view))
     }
 
     /// Logs a submission, and returns when it survives a power cut.
@@ -127,7 +227,7 @@ impl Log {
         let bytes = u32::try_from(submission.blob.len() + MAX_ENTRY_BYTES).map_err(|_| SubmitError::Busy)?;
         let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| SubmitError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        let message = Message::Submit(Waiting { submission, caller: Caller { answer, _room: room } });
+        let message = Message::Submit(Box::new(Waiting { submission, caller: Caller { answer, _room: room } }));
         self.queue.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
             mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
@@ -135,9 +235,19 @@ impl Log {
         answered.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
-    /// The number of entries, as announced: every entry below it is durable. It closes when the log has ended.
-    pub fn head(&self) -> watch::Receiver<u64> {
+    /// The head, as announced: every entry under it is durable, and it is signed. It closes when the log has ended.
+    pub fn head(&self) -> watch::Receiver<Arc<Head>> {
         self.head.clone()
+    }
+
+    /// The keyring in force for the next entry; none before the first.
+    pub fn trusted(&self) -> Option<Arc<Trusted>> {
+        self.trusted.borrow().clone()
+    }
+
+    /// The hashes of all leaves, of which the last may not be signed yet.
+    pub fn tree(&self) -> Arc<RwLock<Tree>> {
+        Arc::clone(&self.tree)
     }
 
     /// Whether submissions are taken. Once false, it stays so.
@@ -159,14 +269,62 @@ impl SubmitError {
     pub fn code(&self) -> Code {
         match self {
             Self::Busy => Code::LogBusy,
+            Self::Refused(finding) => finding.code,
             Self::Failed { cause } => cause.code(),
             Self::Stopped => Code::LogStopped,
         }
     }
 }
 
+impl StartError {
+    /// The code for this error, unless it can only be a defect.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Store(error) => Some(error.code()),
+            Self::Cell(CellError::Conflict) => Some(Code::StoreInUse),
+            Self::Cell(CellError::File(error)) => Some(error.code()),
+            Self::CellMissing { .. } => Some(Code::CellMissing),
+            Self::CellForeign { .. } => Some(Code::CellForeign),
+            Self::Behind { .. } => Some(Code::StoreBehind),
+            Self::Differs { .. } => Some(Code::StoreDiffers),
+            Self::Name(_) | Self::Checkpoint(_) => Some(Code::KeyringInvalid),
+            Self::Thread(_) => None,
+        }
+    }
+}
+
+impl Signer {
+    /// Signs the head of a tree.
+    fn sign(&self, tree: &Tree) -> Result<Head, CheckpointError> {
+        let checkpoint = Checkpoint::new(&self.origin, tree.size(), tree.root())?;
+        let note = sign_checkpoint(&checkpoint, &self.key).to_bytes();
+        Ok(Head { checkpoint, note })
+    }
+
+    fn public(&self) -> Result<NoteKey, NoteKeyError> {
+        NoteKey::new(&self.origin, KeyKind::Log, self.key.public())
+    }
+}
+
+/// That a tree contains the one that was signed last.
+fn agrees(tree: &Tree, signed: Option<&[u8]>, signer: &Signer) -> Result<(), StartError> {
+    let stored = tree.size();
+    let Some(signed) = signed else {
+        // A crash when the store was created may have left it without a cell, and without entries.
+        return if stored == 0 { Ok(()) } else { Err(StartError::CellMissing { stored }) };
+    };
+    let foreign = |why: String| StartError::CellForeign { origin: signer.origin.clone(), why };
+    let signed = open(signed, &signer.public()?).map_err(|error| foreign(error.to_string()))?;
+    let signed = signed.checkpoint();
+    match tree.root_at(signed.size()) {
+        Some(root) if root == *signed.root() => Ok(()),
+        Some(_) => Err(StartError::Differs { signed: signed.size() }),
+        None => Err(StartError::Behind { stored, signed: signed.size() }),
+    }
+}
+
 enum Message {
-    Submit(Waiting),
+    Submit(Box<Waiting>),
     Close,
 }
 
@@ -175,18 +333,182 @@ struct Waiting {
     caller: Caller,
 }
 
-/// The writer's thread. It ends when the queue is closed and empty, or when it no longer knows what is on disk; both
-/// drop the queue, which refuses whatever waits in it and whatever comes.
-fn write(store: &dyn Store, queue: mpsc::Receiver<Message>, announce: &watch::Sender<u64>) {
-    let mut batches = Batches { queue, next: None };
-    while let Some(batch) = batches.gather() {
-        if let Err(unanswered) = batch_of(store, batch, announce) {
-            // In this order, so that who is told that the log has stopped finds it so.
-            drop(batches);
-            drop(unanswered);
-            return;
+/// What the writer's thread has to itself.
+struct Writer {
+    // Fields are dropped in this order: the store is let go before `announce` is, which says that the log has ended.
+    store: Arc<dyn Store>,
+    cell: Box<dyn Cell>,
+    signer: Signer,
+    ledger: Ledger,
+    tree: Arc<RwLock<Tree>>,
+    trust: watch::Sender<Option<Arc<Trusted>>>,
+    announce: watch::Sender<Arc<Head>>,
+}
+
+impl Writer {
+    /// It ends when the queue is closed and empty, or when it no longer knows what is on disk; both drop the queue,
+    /// which refuses whatever waits in it and whatever comes.
+    fn run(mut self, queue: mpsc::Receiver<Message>) {
+        let mut batches = Batches { queue, next: None };
+        while let Some(batch) = batches.gather() {
+            if let Err(unanswered) = self.batch(batch) {
+                // In this order, so that who is told that the log has stopped finds it so.
+                drop(batches);
+                drop(unanswered);
+                return;
+            }
         }
     }
+
+    /// One batch, from what was submitted to the answers. Callers are left when the state on disk is not known.
+    fn batch(&mut self, batch: Vec<Waiting>) -> Result<(), Vec<Caller>> {
+        let (submissions, callers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.submission, waiting.caller)).unzip();
+
+        // A crash from here to the commit leaves the store as it was, and one in the commit all of the batch or
+        // nothing. No caller was told either: their connections break, and they submit again.
+        let answers = match self.commit(submissions) {
+            Err(cause) if !cause.state_known() => return stop(&cause, callers),
+            answers => answers,
+        };
+
+        // A crash from here to the end of the swap leaves entries that nobody signed. Starting signs them, and whoever
+        // submits one of them again is told where it is.
+        if let Err(cause) = self.sign() {
+            return stop(&cause, callers);
+        }
+
+        // A crash among the answers is the same for those who have none yet. Who no longer waits is not answered.
+        match answers {
+            Ok(answers) => {
+                for (caller, answer) in callers.into_iter().zip(answers) {
+                    let _ = caller.answer.send(answer);
+                }
+            }
+            Err(cause) => {
+                let cause = Arc::new(cause);
+                for caller in callers {
+                    let _ = caller.answer.send(Err(SubmitError::Failed { cause: Arc::clone(&cause) }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every submission that is new and admitted an index and its entry, and commits these; an answer for each.
+    fn commit(&mut self, submissions: Vec<Submission>) -> Result<Vec<Result<Answer, SubmitError>>, CommitError> {
+        let head = self.store.head()?;
+        if head != self.ledger.size() {
+            let cause = format!("the store has {head} entries, and {} were committed", self.ledger.size()).into();
+            return Err(CommitError::Unknown { cause });
+        }
+        let mut answers = Vec::with_capacity(submissions.len());
+        let mut batch = Adding { additions: Vec::new(), hashes: Vec::new(), entries: Vec::new(), at: BTreeMap::new() };
+        for submission in submissions {
+            match self.add(submission, &mut batch) {
+                Ok(answer) => answers.push(answer),
+                Err(error) => return Err(self.take_back(batch.entries, error.into())),
+            }
+        }
+        let Adding { additions, hashes, entries, .. } = batch;
+        if !additions.is_empty()
+            && let Err(error) = self.store.commit(head, &additions)
+        {
+            return Err(self.take_back(entries, error));
+        }
+        let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        hashes.into_iter().for_each(|hash| tree.push(hash));
+        Ok(answers)
+    }
+
+    /// Adds one submission to the batch, if it is new and admitted.
+    fn add(&mut self, submission: Submission, batch: &mut Adding) -> Result<Result<Answer, SubmitError>, StoreError> {
+        let Submission { said, leaf, hash, blob } = submission;
+        let digest = said.payload();
+        let present = match batch.at.get(&digest) {
+            Some(index) => Some(*index),
+            None => self.store.index_of(&digest)?,
+        };
+        if let Some(index) = present {
+            return Ok(Ok(Answer::Present { index, digest }));
+        }
+        let entry = match self.ledger.admit(&said) {
+            Ok(entry) => entry,
+            Err(finding) => return Ok(Err(SubmitError::Refused(finding))),
+        };
+        let bytes = encode(&hash, &entry);
+        // It must not fail the batch of others.
+        if let Err(error) = within("entry", bytes.len(), MAX_ENTRY_BYTES) {
+            return Ok(Err(error));
+        }
+        let before = self.ledger.trusted().cloned();
+        let keyring = match said.says() {
+            What::Keyring(trusted, _) => Some(Arc::clone(trusted)),
+            _ => None,
+        };
+        self.ledger.add(&entry, keyring);
+        let index = entry.index;
+        batch.at.insert(digest, index);
+        batch.additions.push(Addition { digest, entry: bytes, leaf, blob });
+        batch.hashes.push(hash);
+        batch.entries.push((entry, before));
+        Ok(Ok(Answer::Added { index, digest }))
+    }
+
+    /// Makes the ledger what it was before a batch that was not committed.
+    fn take_back(&mut self, entries: Vec<(Entry, Option<Arc<Trusted>>)>, error: CommitError) -> CommitError {
+        for (entry, before) in entries.into_iter().rev() {
+            self.ledger.take_back(&entry, before);
+        }
+        error
+    }
+
+    /// Signs the tree if it has grown, and announces it once the cell has it.
+    fn sign(&mut self) -> Result<(), SignError> {
+        let head = {
+            let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
+            if tree.size() == self.announce.borrow().checkpoint.size() {
+                return Ok(());
+            }
+            self.signer.sign(&tree)?
+        };
+        let before = Arc::clone(&self.announce.borrow());
+        self.cell.swap(Some(&before.note), &head.note)?;
+        // A crash from here on leaves what was signed. Starting announces it.
+        self.trust.send_if_modified(|trusted| {
+            let now = self.ledger.trusted();
+            let changed = trusted.as_ref().map(|trusted| trusted.digest) != now.map(|trusted| trusted.digest);
+            if changed {
+                *trusted = now.cloned();
+            }
+            changed
+        });
+        self.announce.send_replace(Arc::new(head));
+        Ok(())
+    }
+}
+
+/// A batch in the making.
+struct Adding {
+    additions: Vec<Addition>,
+    hashes: Vec<Hash>,
+    /// What was folded into the ledger, with the keyring before it.
+    entries: Vec<(Entry, Option<Arc<Trusted>>)>,
+    at: BTreeMap<Digest, u64>,
+}
+
+/// Why a head was not signed and kept.
+#[derive(Debug, thiserror::Error)]
+enum SignError {
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+    #[error("{0}")]
+    Cell(#[from] CellError),
+}
+
+fn stop<T>(cause: &dyn fmt::Display, callers: Vec<Caller>) -> Result<T, Vec<Caller>> {
+    tracing::error!(%cause, "the log stops");
+    Err(callers)
 }
 
 /// Who waits for an answer, and the room that is occupied meanwhile. Dropped, it is the answer that the log has
@@ -194,78 +516,6 @@ fn write(store: &dyn Store, queue: mpsc::Receiver<Message>, announce: &watch::Se
 struct Caller {
     answer: oneshot::Sender<Result<Answer, SubmitError>>,
     _room: OwnedSemaphorePermit,
-}
-
-/// One batch, from what was submitted to the answers. Callers are left when the store's state is not known.
-fn batch_of(store: &dyn Store, batch: Vec<Waiting>, announce: &watch::Sender<u64>) -> Result<(), Vec<Caller>> {
-    let (submissions, callers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.submission, waiting.caller)).unzip();
-
-    // A crash from here to the commit leaves the store as it was, and one in the commit all of the batch or nothing.
-    // No caller was told either: their connections break, and they submit again.
-    let answers = commit(store, submissions);
-
-    if let Err(cause) = &answers
-        && !cause.state_known()
-    {
-        tracing::error!(%cause, "the log stops");
-        return Err(callers);
-    }
-
-    // A crash from here on leaves the batch. Whoever submits one of it again is told where it is, and starting
-    // announces the head that was not announced. A head that cannot be read is announced with the next batch.
-    if let Ok(head) = store.head() {
-        announce.send_if_modified(|announced| std::mem::replace(announced, head) != head);
-    }
-
-    // A crash among the answers is the same for those who have none yet. Who no longer waits is not answered.
-    match answers {
-        Ok(answers) => {
-            for (caller, answer) in callers.into_iter().zip(answers) {
-                let _ = caller.answer.send(answer);
-            }
-        }
-        Err(cause) => {
-            let cause = Arc::new(cause);
-            for caller in callers {
-                let _ = caller.answer.send(Err(SubmitError::Failed { cause: Arc::clone(&cause) }));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Gives every submission that is new an index and its entry, and commits these; an answer for every submission.
-fn commit(store: &dyn Store, submissions: Vec<Submission>) -> Result<Vec<Result<Answer, SubmitError>>, CommitError> {
-    let head = store.head()?;
-    let mut answers = Vec::with_capacity(submissions.len());
-    let mut additions = Vec::new();
-    let mut added = BTreeMap::new();
-    let mut next = head;
-    for Submission { digest, blob, entry } in submissions {
-        let present = match added.get(&digest) {
-            Some(index) => Some(*index),
-            None => store.index_of(&digest)?,
-        };
-        if let Some(index) = present {
-            answers.push(Ok(Answer::Present { index, digest }));
-            continue;
-        }
-        let entry = entry(next);
-        // It must not fail the batch of others.
-        if let Err(error) = within("entry", entry.len(), MAX_ENTRY_BYTES) {
-            answers.push(Err(error));
-            continue;
-        }
-        answers.push(Ok(Answer::Added { index: next, digest }));
-        added.insert(digest, next);
-        additions.push(Addition { digest, entry, blob });
-        next += 1;
-    }
-    if !additions.is_empty() {
-        store.commit(head, &additions)?;
-    }
-    Ok(answers)
 }
 
 fn within(what: &'static str, size: usize, limit: usize) -> Result<(), SubmitError> {
@@ -279,7 +529,7 @@ fn within(what: &'static str, size: usize, limit: usize) -> Result<(), SubmitErr
 struct Batches {
     queue: mpsc::Receiver<Message>,
     /// The first one of the next batch, for which the last had no room.
-    next: Option<Waiting>,
+    next: Option<Box<Waiting>>,
 }
 
 impl Batches {
@@ -290,7 +540,7 @@ impl Batches {
             None => self.wait()?,
         };
         let mut bytes = first.submission.blob.len();
-        let mut batch = vec![first];
+        let mut batch = vec![*first];
         while batch.len() < MAX_BATCH
             && let Ok(message) = self.queue.try_recv()
         {
@@ -300,12 +550,12 @@ impl Batches {
                 self.next = Some(waiting);
                 break;
             }
-            batch.push(waiting);
+            batch.push(*waiting);
         }
         Some(batch)
     }
 
-    fn wait(&mut self) -> Option<Waiting> {
+    fn wait(&mut self) -> Option<Box<Waiting>> {
         loop {
             let message = self.queue.blocking_recv()?;
             if let Some(waiting) = self.taken(message) {
@@ -314,7 +564,7 @@ impl Batches {
         }
     }
 
-    fn taken(&mut self, message: Message) -> Option<Waiting> {
+    fn taken(&mut self, message: Message) -> Option<Box<Waiting>> {
         match message {
             Message::Submit(waiting) => Some(waiting),
             Message::Close => {
@@ -323,12 +573,6 @@ impl Batches {
                 None
             }
         }
-    }
-}
-
-impl fmt::Debug for Submission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Submission").field("digest", &self.digest).finish_non_exhaustive()
     }
 }
 

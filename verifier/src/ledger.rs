@@ -6,8 +6,8 @@
 //! | entry | holds when it is admitted |
 //! |---|---|
 //! | any | its signers are keys of the keyring in force, and not revoked at this index |
-//! | the first | is a keyring, signed by its own root keys |
-//! | keyring | follows the one in force: next version, its digest, nothing taken back |
+//! | the first | is a keyring, signed by its own root keys, that names the log's key |
+//! | keyring | follows the one in force: next version, its digest, nothing taken back; the log's key stays |
 //! | suite | no suite of this version is released |
 //! | result | the key has no other result of the run |
 //! | review | is about a result that is published after review |
@@ -69,8 +69,8 @@ impl Ledger {
     pub fn admit(&self, said: &Said) -> Result<Entry, Finding> {
         let Some(first) = said.signers().first() else { return refuse(Code::KeyUnknown, "nobody signed".to_owned()) };
         match (&self.trusted, said.says()) {
-            (None, What::Keyring(_, None)) => {}
-            (None, _) => return refuse(Code::LogOnly, "the log has no keyring yet".to_owned()),
+            (None, What::Keyring(first, None)) if first.keyring.log().is_some() => {}
+            (None, _) => return refuse(Code::LogOnly, "the log has no keyring yet that names its key".to_owned()),
             (Some(_), What::Keyring(_, None)) => return refuse(Code::LogOnly, "a keyring that follows none".to_owned()),
             (Some(trusted), What::Keyring(next, Some(previous))) => {
                 if *previous != trusted.digest {
@@ -79,6 +79,9 @@ impl Ledger {
                 }
                 let follows = trusted.keyring.check_successor(&next.keyring);
                 follows.or_else(|error| refuse(Code::KeyringNotNext, error.to_string()))?;
+                if next.keyring.log() != trusted.keyring.log() {
+                    return refuse(Code::KeyringNotNext, "it names another key of the log".to_owned());
+                }
             }
             (Some(trusted), _) => self.in_force(trusted, said.signers())?,
         }
@@ -167,6 +170,29 @@ impl Ledger {
             return refuse(Code::ResultEnded, format!("result {result}"));
         }
         Ok(known)
+    }
+
+    /// Takes back what was folded in last, before which `keyring` was in force.
+    pub fn take_back(&mut self, entry: &Entry, keyring: Option<Arc<Trusted>>) {
+        match &entry.says {
+            Says::Result(tested) => {
+                self.results.remove(&entry.payload);
+                if let Some(key) = self.keys.get(&entry.key_id) {
+                    self.runs.remove(&(*key, bits(&tested.run)));
+                }
+            }
+            Says::Suite(suite) => {
+                self.suites.remove(&suite.version);
+            }
+            Says::Withdrawal { result, .. } | Says::Supersession { result, .. } => {
+                if let Some(known) = self.results.get_mut(result) {
+                    known.ended = false;
+                }
+            }
+            Says::Review { .. } | Says::Keyring { .. } => {}
+        }
+        self.trusted = keyring;
+        self.size -= 1;
     }
 
     /// Folds in an entry that was admitted, with its keyring if it is one.

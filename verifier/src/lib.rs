@@ -498,7 +498,11 @@ fn withheld(predicate: &Predicate) -> Vec<Code> {
 }
 
 fn refuse<T>(stage: Stage, code: Code, detail: impl fmt::Display) -> Result<T, Refused> {
-    Err(Refused { stage, findings: vec![Finding { code, detail: quoted(&detail.to_string()) }] })
+    Err(refusal(stage, code, detail))
+}
+
+fn refusal(stage: Stage, code: Code, detail: impl fmt::Display) -> Refused {
+    Refused { stage, findings: vec![Finding { code, detail: quoted(&detail.to_string()) }] }
 }
 
 fn all(stage: Stage, findings: Vec<Finding>) -> Result<(), Refused> {

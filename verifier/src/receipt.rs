@@ -26,7 +26,7 @@ use smi_schemas::names::Slug;
 use crate::merkle::{Hash, check_inclusion};
 use crate::note::{KeyKind, NoteKey, SignedCheckpoint, lower_bound, open, upper_bound};
 use crate::policy::{MAX_CLOCK_SKEW_SECONDS, Policy, Receipts};
-use crate::{Refused, Stage, refuse};
+use crate::{Refused, Stage, refusal, refuse};
 
 /// The stages of a receipt, in order.
 pub const STAGES: [Stage; 5] = [Stage::Checkpoint, Stage::Inclusion, Stage::Quorum, Stage::InForce, Stage::Freshness];
@@ -87,14 +87,14 @@ pub(crate) fn check(
     let Some(log) = log_key(&policy.keyring) else { return missing("the keyring names no log") };
     let mut passed = Vec::new();
 
-    let signed = open(entry.checkpoint.as_bytes(), &log);
-    let signed = signed.or_else(|error| refuse(Stage::Checkpoint, Code::ReceiptCheckpoint, error))?;
+    let head = open(entry.checkpoint.as_bytes(), &log);
+    let head = head.map_err(|error| refusal(Stage::Checkpoint, Code::ReceiptCheckpoint, error))?;
     passed.push(Stage::Checkpoint);
 
-    inclusion(bundle, entry, signer, &log, &signed)?;
+    inclusion(bundle, entry, signer, &log, &head)?;
     passed.push(Stage::Inclusion);
 
-    let (witnesses, times) = quorum(&signed, &policy.keyring)?;
+    let (witnesses, times) = quorum(&head, &policy.keyring)?;
     if times.is_some() {
         passed.push(Stage::Quorum);
     }
@@ -108,7 +108,7 @@ pub(crate) fn check(
         fresh(times, finished_at, policy, now)?;
         passed.extend(policy.max_age_seconds.map(|_| Stage::Freshness));
     }
-    let checkpoint = signed.checkpoint();
+    let checkpoint = head.checkpoint();
     let receipt = Receipt {
         origin: checkpoint.origin().to_owned(),
         index: entry.index,
@@ -140,38 +140,38 @@ fn inclusion(
     entry: &LogEntry,
     signer: &Key,
     log: &NoteKey,
-    signed: &SignedCheckpoint,
+    head: &SignedCheckpoint,
 ) -> Result<(), Refused> {
-    let refuse = |why: String| refuse(Stage::Inclusion, Code::ReceiptInclusion, why);
+    let refused = |why: String| refusal(Stage::Inclusion, Code::ReceiptInclusion, why);
     let leaf = Leaf::of(bundle, [signer.public_key.to_spki_pem().as_str()]).to_bytes();
     if leaf != entry.body {
-        return refuse("the leaf is that of another bundle".to_owned());
+        return Err(refused("the leaf is that of another bundle".to_owned()));
     }
-    let checkpoint = signed.checkpoint();
+    let checkpoint = head.checkpoint();
     if entry.log_id != *log.key_hash() || entry.size != checkpoint.size() || entry.root != *checkpoint.root().as_bytes() {
-        return refuse("the log entry names another log or tree than its checkpoint".to_owned());
+        return Err(refused("the log entry names another log or tree than its checkpoint".to_owned()));
     }
     let path: Vec<Hash> = entry.hashes.iter().map(|hash| Hash::from_bytes(*hash)).collect();
     let led = check_inclusion(&Hash::of_leaf(&leaf), entry.index, checkpoint.size(), &path, checkpoint.root());
-    led.or_else(|error| refuse(error.to_string()))
+    led.map_err(|error| refused(error.to_string()))
 }
 
 /// The witnesses that count, and what their times prove; nothing when the keyring asks for no quorum.
-pub fn quorum(signed: &SignedCheckpoint, keyring: &Keyring) -> Result<(Vec<Slug>, Option<Times>), Refused> {
-    let refuse = |why: String| refuse(Stage::Quorum, Code::ReceiptQuorum, why);
+pub fn quorum(head: &SignedCheckpoint, keyring: &Keyring) -> Result<(Vec<Slug>, Option<Times>), Refused> {
+    let refused = |why: String| refusal(Stage::Quorum, Code::ReceiptQuorum, why);
     let Some(quorum) = keyring.quorum() else { return Ok((Vec::new(), None)) };
     let (names, keys): (Vec<Slug>, Vec<NoteKey>) =
-        witness_keys(keyring, signed.checkpoint().size()).into_iter().unzip();
-    let counted = signed.cosignatures(&keys).or_else(|error| refuse(error.to_string()))?;
+        witness_keys(keyring, head.checkpoint().size()).into_iter().unzip();
+    let counted = head.cosignatures(&keys).map_err(|error| refused(error.to_string()))?;
     let times: Vec<u64> = counted.iter().map(|(_, time)| *time).collect();
     // Fewer than the quorum are taken to lie.
     let faulty = (quorum as usize).saturating_sub(1);
     let (Some(upper), Some(lower)) = (upper_bound(&times, faulty), lower_bound(&times, faulty)) else {
-        return refuse(format!("{} witnesses of this keyring cosigned, and {quorum} must", counted.len()));
+        return Err(refused(format!("{} witnesses of this keyring cosigned, and {quorum} must", counted.len())));
     };
     let time = |seconds: u64| {
         let time = i64::try_from(seconds).ok().and_then(Timestamp::from_unix_seconds);
-        time.map_or_else(|| refuse(format!("a cosignature of the time {seconds}")), Ok)
+        time.ok_or_else(|| refused(format!("a cosignature of the time {seconds}")))
     };
     let times = Times { logged_by: time(upper)?, current_at: time(lower)? };
     Ok((counted.into_iter().filter_map(|(at, _)| names.get(at).cloned()).collect(), Some(times)))

@@ -26,7 +26,7 @@ use smi_schemas::statement::predicate_type;
 use smi_schemas::{Digest, Timestamp};
 
 use crate::policy::Policy;
-use crate::{Refused, Stage, Verified, refuse, result, role_may, shape, signature, size, statement};
+use crate::{Refused, Stage, Verified, refusal, refuse, result, role_may, shape, signature, size, statement};
 
 /// A bundle that passed every stage which does not depend on order. Only this module makes one.
 #[derive(Clone, Debug)]
@@ -145,10 +145,11 @@ fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
         signed(&bundle, before)?;
     }
     let Record { subject: digest, says } = statement(&bundle, Record::<KeyringChange>::read)?;
-    let shape = |detail: String| refuse(Stage::Statement, Code::StatementShape, detail);
-    let (keyring, _) = Keyring::read(&says.keyring()).or_else(|error| shape(format!("the keyring: {error}")))?;
+    let shape = |detail: String| refusal(Stage::Statement, Code::StatementShape, detail);
+    let (keyring, _) = Keyring::read(&says.keyring()).map_err(|error| shape(format!("the keyring: {error}")))?;
     if keyring.version() != says.version {
-        return shape(format!("the keyring has version {}, and the statement says {}", keyring.version(), says.version));
+        let detail = format!("the keyring has version {}, and the statement says {}", keyring.version(), says.version);
+        return Err(shape(detail));
     }
     let signers = signed(&bundle, &keyring)?;
     if signers.len() != bundle.signatures().count() {

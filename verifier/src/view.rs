@@ -68,7 +68,7 @@ pub struct View {
     versions: Names<Option<Version>>,
     signers: Names<(Slug, String)>,
     targets: Names<String>,
-    tests: Names<Vec<(Api, Option<ApiVersion>)>>,
+    tests: Names<Vec<Test>>,
     counted: Counted,
 }
 
@@ -85,8 +85,14 @@ struct Counted {
 /// Mesh, its version, and the suite's, by their places among the names.
 type RowKey = (u32, u32, u32);
 
-/// A signer's runs of the same tests, by when they ended and then by index.
-type Runs = BTreeSet<(Timestamp, u32)>;
+/// An API in the version in which it was tested; none when it is not served.
+type Test = (Api, Option<ApiVersion>);
+
+/// A run: when it ended, and its index.
+type Run = (Timestamp, u32);
+
+/// A signer's runs of the same tests.
+type Runs = BTreeSet<Run>;
 
 /// What was said of a result.
 #[derive(Clone, Copy, Debug, Default)]
@@ -472,7 +478,7 @@ impl View {
 
     fn cells(&self, groups: &BTreeMap<u32, BTreeMap<u32, Runs>>) -> Vec<Cell> {
         // For each API and version, the current run of each signer, over all that tested it.
-        let mut cells: BTreeMap<(Api, Option<ApiVersion>), BTreeMap<u32, (Timestamp, u32)>> = BTreeMap::new();
+        let mut cells: BTreeMap<Test, BTreeMap<u32, Run>> = BTreeMap::new();
         for (tests, signers) in groups {
             for (signer, runs) in signers {
                 let Some(last) = runs.last() else { continue };
@@ -485,11 +491,11 @@ impl View {
         cells.into_iter().map(|(test, signers)| self.cell(test, &signers)).collect()
     }
 
-    fn cell(&self, (api, version): (Api, Option<ApiVersion>), signers: &BTreeMap<u32, (Timestamp, u32)>) -> Cell {
-        let stands = |(_, index): &&(Timestamp, u32)| !self.counted.fates.get(index).is_some_and(|fate| fate.withdrawn);
+    fn cell(&self, (api, version): Test, signers: &BTreeMap<u32, Run>) -> Cell {
+        let stands = |(_, index): &&Run| !self.counted.fates.get(index).is_some_and(|fate| fate.withdrawn);
         let standing: Vec<_> = signers.values().filter(stands).copied().collect();
         let current = standing.iter().max().and_then(|(_, index)| self.current(*index, api, version));
-        let says = |(_, index): &(Timestamp, u32)| {
+        let says = |(_, index): &Run| {
             let brief = self.result(*index).and_then(|(_, result)| result.brief(api));
             brief.map(|brief| (brief.capability, brief.compliance))
         };

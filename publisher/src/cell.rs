@@ -1,0 +1,99 @@
+//! The cell: the last checkpoint that was signed, in a place of its own.
+//!
+//! A log must never sign two trees of which neither contains the other. Its store may be lost, or be replaced by an
+//! older copy; so what was signed last is kept apart from the store, best on another disk, and changes only by
+//! *compare and swap*: whoever writes says what it replaces. A checkpoint is in the cell, durably, before anybody sees
+//! it. Who starts with a store that the cell contradicts is told so, and signs nothing.
+//!
+//! The cell is one file, which holds the signed note and nothing else. It is small enough to be copied by hand.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use smi_keys::files::{self, Access, FileError};
+
+/// Bytes of a cell at most: a checkpoint with the log's own signature.
+pub const MAX_CELL_BYTES: usize = 4096;
+
+/// Why a cell was not read or swapped.
+#[derive(Debug, thiserror::Error)]
+pub enum CellError {
+    /// Somebody else swapped it. Nothing changed.
+    #[error("the last checkpoint was replaced by somebody else")]
+    Conflict,
+    /// It could not be read or written. Which of the two is in it is known when it is read again.
+    #[error("{0}")]
+    File(#[from] FileError),
+}
+
+/// A place for one checkpoint.
+pub trait Cell: Send + 'static {
+    /// What is in it; none before the first swap.
+    fn load(&mut self) -> Result<Option<Vec<u8>>, CellError>;
+
+    /// Puts `new` in the place of `expected`. When it returns `Ok`, `new` survives a power cut.
+    fn swap(&mut self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), CellError>;
+}
+
+/// A cell in a file.
+#[derive(Debug)]
+pub struct FileCell {
+    path: PathBuf,
+}
+
+impl FileCell {
+    /// The cell in this file, which need not be there.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// The cell that belongs to a store's folder: a file beside it, not in it.
+    pub fn beside(folder: &Path) -> PathBuf {
+        let mut name = folder.file_name().unwrap_or_default().to_owned();
+        name.push(".checkpoint");
+        folder.with_file_name(name)
+    }
+}
+
+impl Cell for FileCell {
+    fn load(&mut self) -> Result<Option<Vec<u8>>, CellError> {
+        match files::read(&self.path, MAX_CELL_BYTES) {
+            Ok(contents) => Ok(Some(contents.bytes.to_vec())),
+            Err(FileError::Unreadable { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn swap(&mut self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), CellError> {
+        let Some(expected) = expected else {
+            return match files::create(&self.path, new, Access::Default) {
+                Err(FileError::Exists { .. }) => Err(CellError::Conflict),
+                created => Ok(created?),
+            };
+        };
+        // A crash leaves the one or the other, whole.
+        files::update(&self.path, MAX_CELL_BYTES, |found| {
+            if found == expected { Ok((new.to_owned(), ())) } else { Err(CellError::Conflict) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.checkpoint");
+        assert_eq!(FileCell::beside(&folder.path().join("data")), path);
+        let mut cell = FileCell::new(&path);
+        assert_eq!(cell.load().unwrap(), None);
+        cell.swap(None, b"one").unwrap();
+        assert!(matches!(cell.swap(None, b"two"), Err(CellError::Conflict)));
+        assert!(matches!(cell.swap(Some(b"two"), b"three"), Err(CellError::Conflict)));
+        assert_eq!(cell.load().unwrap().as_deref(), Some(&b"one"[..]));
+        cell.swap(Some(b"one"), b"two").unwrap();
+        assert_eq!(FileCell::new(&path).load().unwrap().as_deref(), Some(&b"two"[..]));
+    }
+}
