@@ -27,7 +27,9 @@ pub mod judge;
 pub mod merkle;
 pub mod note;
 pub mod policy;
+pub mod proof;
 pub mod release;
+pub mod tile;
 pub mod verdict;
 pub mod view;
 
