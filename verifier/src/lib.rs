@@ -28,9 +28,11 @@ pub mod ledger;
 pub mod merkle;
 pub mod note;
 pub mod policy;
+pub mod proof;
 pub mod receipt;
 pub mod release;
 pub mod said;
+pub mod tile;
 pub mod verdict;
 pub mod view;
 

@@ -50,7 +50,7 @@ pub const MAX_PROOF_HASHES: usize = 63;
 pub const TILE_WIDTH: u16 = 256;
 
 /// How many levels of the tree a tile spans.
-const TILE_HEIGHT: u32 = 8;
+pub(crate) const TILE_HEIGHT: u32 = 8;
 
 /// The hash of an entry, a node or a tree.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

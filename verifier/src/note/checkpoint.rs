@@ -129,7 +129,7 @@ pub fn cosign(checkpoint: &Checkpoint, name: &str, key: &SigningKey, time: u64) 
     Ok(NoteSignature { name: name.to_owned(), id, bytes: [&time.to_be_bytes()[..], &signature].concat() })
 }
 
-/// A checkpoint that its log signed. Only [`open`] makes one.
+/// A checkpoint that its log signed. Only [`open`] and [`Note::open`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedCheckpoint {
     checkpoint: Checkpoint,
@@ -138,25 +138,31 @@ pub struct SignedCheckpoint {
 
 /// Reads a checkpoint and verifies the log's signature.
 pub fn open(bytes: &[u8], log: &NoteKey) -> Result<SignedCheckpoint, NoteError> {
-    if log.kind != KeyKind::Log {
-        return Err(NoteError::Kind { name: log.name.clone() });
-    }
-    let note = Note::read(bytes)?;
-    let mut is_signed = false;
-    for signature in note.said_to_be_by(log) {
-        if !log.public.verify(note.text.as_bytes(), &signature.bytes) {
-            return Err(NoteError::Signature { name: log.name.clone() });
+    Note::read(bytes)?.open(log)
+}
+
+impl Note {
+    /// Verifies the log's signature, and reads the checkpoint that it signed.
+    pub fn open(self, log: &NoteKey) -> Result<SignedCheckpoint, NoteError> {
+        if log.kind != KeyKind::Log {
+            return Err(NoteError::Kind { name: log.name.clone() });
         }
-        is_signed = true;
+        let mut is_signed = false;
+        for signature in self.said_to_be_by(log) {
+            if !log.public.verify(self.text.as_bytes(), &signature.bytes) {
+                return Err(NoteError::Signature { name: log.name.clone() });
+            }
+            is_signed = true;
+        }
+        if !is_signed {
+            return Err(NoteError::Unknown { name: log.name.clone() });
+        }
+        let checkpoint = Checkpoint::read(&self.text)?;
+        if checkpoint.origin != log.name {
+            return Err(NoteError::Origin { expected: log.name.clone(), found: checkpoint.origin });
+        }
+        Ok(SignedCheckpoint { checkpoint, note: self })
     }
-    if !is_signed {
-        return Err(NoteError::Unknown { name: log.name.clone() });
-    }
-    let checkpoint = Checkpoint::read(&note.text)?;
-    if checkpoint.origin != log.name {
-        return Err(NoteError::Origin { expected: log.name.clone(), found: checkpoint.origin });
-    }
-    Ok(SignedCheckpoint { checkpoint, note })
 }
 
 impl SignedCheckpoint {
