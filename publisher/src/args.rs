@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use smi_publisher::cell::FileCell;
+use smi_publisher::intake::DAILY_QUOTA;
 
 #[derive(Parser)]
-#[command(name = "smi-publisher", version, about = "Publishes SMI conformance results")]
+#[command(name = "smi-publisher", version, about = "Publishes SMI conformance results as a transparency log")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -14,30 +16,85 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Take bundles, store what is accepted, and serve feed, matrix and API
+    /// Make a log: its first entry is its keyring
+    Init(Init),
+    /// Take submissions, log what is accepted, and serve log, feed, matrix and API
     Serve(Serve),
+}
+
+/// Where a log is, and what it is for.
+#[derive(Args)]
+pub(crate) struct Directory {
+    /// The directory of the database
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The file of the last signed checkpoint, best on another disk [default: DIR.checkpoint]
+    #[arg(long = "cell", value_name = "FILE")]
+    cell: Option<PathBuf>,
+    /// Admit results of the sandbox; marks the log as a demonstration for ever
+    #[arg(long)]
+    pub(crate) allow_sandbox: bool,
+    /// Admit draft suites; marks the log as a demonstration for ever
+    #[arg(long)]
+    pub(crate) allow_draft: bool,
+}
+
+/// What the log signs with.
+#[derive(Args)]
+pub(crate) struct LogKey {
+    /// The log's private key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_key: PathBuf,
+    /// The passphrase of the key; else SMI_KEY_PASSPHRASE, else a prompt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+impl Directory {
+    pub(crate) fn cell(&self) -> PathBuf {
+        self.cell.clone().unwrap_or_else(|| FileCell::beside(&self.data))
+    }
+
+    pub(crate) fn demonstration(&self) -> bool {
+        self.allow_sandbox || self.allow_draft
+    }
 }
 
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  smi-publisher serve --data /var/lib/smi-publisher --keyring keyring.json --listen 127.0.0.1:8080
+  smi-publisher init --data /var/lib/smi-publisher --keyring keyring.sigstore.json --log-key log.pem
+
+The keyring is one that its root keys signed with `smi-keys statement keyring`. It names the log's key, and with it the
+log: a bare host name, which of a demonstration begins with `demo.`.")]
+pub(crate) struct Init {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+    /// The signed keyring
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: PathBuf,
+    #[command(flatten)]
+    pub(crate) log_key: LogKey,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher serve --data /var/lib/smi-publisher --log-key log.pem --listen 127.0.0.1:8080
 
 Stops at SIGINT or SIGTERM, after the answers that are under way.")]
 pub(crate) struct Serve {
-    /// The directory of the database; made when it is not there
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
-    /// Who may sign what
-    #[arg(long, value_name = "FILE")]
-    pub(crate) keyring: PathBuf,
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+    #[command(flatten)]
+    pub(crate) log_key: LogKey,
     /// Where to listen; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Admit results of the sandbox; marks the database as a demonstration for ever
-    #[arg(long)]
-    pub(crate) allow_sandbox: bool,
-    /// Admit draft suites; marks the database as a demonstration for ever
-    #[arg(long)]
-    pub(crate) allow_draft: bool,
+    /// Entries that a key may submit in a day
+    #[arg(long, value_name = "N", default_value_t = DAILY_QUOTA)]
+    pub(crate) quota: u32,
+    /// How long a submission waits for the witnesses before it is answered with where to ask
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) patience: u64,
 }

@@ -75,7 +75,7 @@ pub struct Publisher {
     /// Takes submissions.
     pub intake: Intake,
     /// Tells entries.
-    pub feed: Feed,
+    pub feed: Arc<Feed>,
     /// The newest signed head.
     pub signed: watch::Receiver<Arc<Head>>,
     /// The newest published head.
@@ -340,7 +340,7 @@ async fn consistency(State(publisher): State<Arc<Publisher>>, RawQuery(query): R
     let [old, new] = fields(query.as_deref(), ["old", "new"])?;
     let (old, new) = (index(old)?, index(new)?);
     let feed = &publisher.feed;
-    let head = |size| Ok(TreeHead { size, root: feed.root(size)?.to_base64() });
+    let head = |size| Ok::<_, FeedError>(TreeHead { size, root: feed.root(size)?.to_base64() });
     let proof = || Ok(Consistency { hashes: base64(&feed.consistency(old, new)?), old: head(old)?, new: head(new)? });
     Ok(axum::Json(proof().map_err(|error: FeedError| failed(&error))?).into_response())
 }

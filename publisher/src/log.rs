@@ -199,13 +199,13 @@ impl Log {
         recovered: Recovered,
     ) -> Result<(Self, View), StartError> {
         let Recovered { tree, ledger, view } = recovered;
-        let signed = cell.load()?;
-        agrees(&tree, signed.as_deref(), &signer)?;
+        let last = cell.load()?;
+        agrees(&tree, last.as_deref(), &signer)?;
 
         // A crash in here leaves the head that was signed last, or the new one, and in both cases the same entries.
         let head = signer.sign(&tree)?;
-        if signed.as_ref() != Some(&head.note) {
-            cell.swap(signed.as_deref(), &head.note)?;
+        if last.as_ref() != Some(&head.note) {
+            cell.swap(last.as_deref(), &head.note)?;
         }
 
         let (announce, announced) = watch::channel(Arc::new(head));
@@ -307,19 +307,19 @@ impl Signer {
 }
 
 /// That a tree contains the one that was signed last.
-fn agrees(tree: &Tree, signed: Option<&[u8]>, signer: &Signer) -> Result<(), StartError> {
+fn agrees(tree: &Tree, last: Option<&[u8]>, signer: &Signer) -> Result<(), StartError> {
     let stored = tree.size();
-    let Some(signed) = signed else {
+    let Some(last) = last else {
         // A crash when the store was created may have left it without a cell, and without entries.
         return if stored == 0 { Ok(()) } else { Err(StartError::CellMissing { stored }) };
     };
     let foreign = |why: String| StartError::CellForeign { origin: signer.origin.clone(), why };
-    let signed = open(signed, &signer.public()?).map_err(|error| foreign(error.to_string()))?;
-    let signed = signed.checkpoint();
-    match tree.root_at(signed.size()) {
-        Some(root) if root == *signed.root() => Ok(()),
-        Some(_) => Err(StartError::Differs { signed: signed.size() }),
-        None => Err(StartError::Behind { stored, signed: signed.size() }),
+    let last = open(last, &signer.public()?).map_err(|error| foreign(error.to_string()))?;
+    let signed = last.checkpoint().size();
+    match tree.root_at(signed) {
+        Some(root) if root == *last.checkpoint().root() => Ok(()),
+        Some(_) => Err(StartError::Differs { signed }),
+        None => Err(StartError::Behind { stored, signed }),
     }
 }
 
@@ -417,7 +417,9 @@ impl Writer {
             return Err(self.take_back(entries, error));
         }
         let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
-        hashes.into_iter().for_each(|hash| tree.push(hash));
+        for hash in hashes {
+            tree.push(hash);
+        }
         Ok(answers)
     }
 

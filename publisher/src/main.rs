@@ -13,7 +13,10 @@ use crate::args::{Arguments, Command};
 fn main() -> ExitCode {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
-    let Arguments { command: Command::Serve(arguments) } = Arguments::parse();
-    let exit = command::serve(&arguments).unwrap_or_else(|error| error.report());
+    let done = match Arguments::parse().command {
+        Command::Init(arguments) => command::init(&arguments),
+        Command::Serve(arguments) => command::serve(&arguments),
+    };
+    let exit = done.unwrap_or_else(|error| error.report());
     ExitCode::from(exit.number())
 }

@@ -2,8 +2,8 @@
 
 use askama::Template;
 use smi_schemas::feed::{Capability, Compliance};
-use smi_schemas::smi::Api;
-use smi_verifier::view::{Cell, Document, Row};
+use smi_schemas::smi::{Api, ApiVersion};
+use smi_verifier::view::{Cell, Current, Document, Row};
 
 /// The page. What it shows is the document's, and everything is escaped.
 #[derive(Template)]
@@ -26,12 +26,12 @@ impl<'a> Matrix<'a> {
 
     /// The row's cells of one API.
     fn cells<'r>(&self, row: &'r Row, api: &Api) -> Vec<&'r Cell> {
-        row.cells.iter().filter(|cell| cell.summary.api == *api).collect()
+        row.cells.iter().filter(|cell| cell.api == *api).collect()
     }
 
     /// A sign beside the word, for who cannot tell the colours apart. Unknown has one of its own.
-    fn sign(&self, cell: &Cell) -> &'static str {
-        match cell.summary.capability {
+    fn sign(&self, current: &Current) -> &'static str {
+        match current.summary.capability {
             Capability::Full => "●",
             Capability::Partial => "◐",
             Capability::None => "○",
@@ -40,10 +40,16 @@ impl<'a> Matrix<'a> {
     }
 
     fn class(&self, cell: &Cell) -> &'static str {
-        match cell.summary.compliance {
+        let Some(current) = &cell.current else { return "withdrawn" };
+        match current.summary.compliance {
             Compliance::Compliant => "compliant",
             Compliance::NonCompliant => "non-compliant",
             Compliance::Undecided => "undecided",
         }
+    }
+
+    /// The version, or that there is none.
+    fn version(&self, cell: &Cell) -> &'static str {
+        cell.version.map_or("absent", ApiVersion::as_str)
     }
 }

@@ -71,7 +71,9 @@ impl Ledger {
         match (&self.trusted, said.says()) {
             (None, What::Keyring(first, None)) if first.keyring.log().is_some() => {}
             (None, _) => return refuse(Code::LogOnly, "the log has no keyring yet that names its key".to_owned()),
-            (Some(_), What::Keyring(_, None)) => return refuse(Code::LogOnly, "a keyring that follows none".to_owned()),
+            (Some(_), What::Keyring(_, None)) => {
+                return refuse(Code::LogOnly, "a keyring that follows none".to_owned());
+            }
             (Some(trusted), What::Keyring(next, Some(previous))) => {
                 if *previous != trusted.digest {
                     let detail = format!("it follows {previous}, and {} is in force", trusted.digest);

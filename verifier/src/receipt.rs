@@ -148,7 +148,8 @@ fn inclusion(
         return Err(refused("the leaf is that of another bundle".to_owned()));
     }
     let checkpoint = head.checkpoint();
-    if entry.log_id != *log.key_hash() || entry.size != checkpoint.size() || entry.root != *checkpoint.root().as_bytes() {
+    if entry.log_id != *log.key_hash() || entry.size != checkpoint.size() || entry.root != *checkpoint.root().as_bytes()
+    {
         return Err(refused("the log entry names another log or tree than its checkpoint".to_owned()));
     }
     let path: Vec<Hash> = entry.hashes.iter().map(|hash| Hash::from_bytes(*hash)).collect();
@@ -160,8 +161,7 @@ fn inclusion(
 pub fn quorum(head: &SignedCheckpoint, keyring: &Keyring) -> Result<(Vec<Slug>, Option<Times>), Refused> {
     let refused = |why: String| refusal(Stage::Quorum, Code::ReceiptQuorum, why);
     let Some(quorum) = keyring.quorum() else { return Ok((Vec::new(), None)) };
-    let (names, keys): (Vec<Slug>, Vec<NoteKey>) =
-        witness_keys(keyring, head.checkpoint().size()).into_iter().unzip();
+    let (names, keys): (Vec<Slug>, Vec<NoteKey>) = witness_keys(keyring, head.checkpoint().size()).into_iter().unzip();
     let counted = head.cosignatures(&keys).map_err(|error| refused(error.to_string()))?;
     let times: Vec<u64> = counted.iter().map(|(_, time)| *time).collect();
     // Fewer than the quorum are taken to lie.

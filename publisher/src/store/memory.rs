@@ -73,7 +73,10 @@ impl Store for Memory {
 
     fn leaf(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let disk = self.disk.lock().unwrap();
-        Ok(usize::try_from(index).ok().and_then(|index| disk.additions.get(index)).map(|addition| addition.leaf.clone()))
+        Ok(usize::try_from(index)
+            .ok()
+            .and_then(|index| disk.additions.get(index))
+            .map(|addition| addition.leaf.clone()))
     }
 
     fn index_of(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {

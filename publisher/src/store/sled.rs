@@ -252,7 +252,8 @@ impl Store for SledStore {
             return Ok(());
         }
         let tip = writing.tip;
-        let blobs = batch.iter().flat_map(|addition| [addition.leaf.as_slice(), &addition.blob]).collect::<Vec<_>>().concat();
+        let blobs =
+            batch.iter().flat_map(|addition| [addition.leaf.as_slice(), &addition.blob]).collect::<Vec<_>>().concat();
         self.check_room(blobs.len() + batch.iter().map(|addition| addition.entry.len()).sum::<usize>())?;
 
         // A crash or a failure here leaves bytes beyond the end that `h` records. The next commit overwrites them.
@@ -299,8 +300,7 @@ fn plan(tip: Tip, batch: &[Addition]) -> (Batch, Tip) {
         // Lengths are below 2^32: `check` held them to their limits.
         #[allow(clippy::cast_possible_truncation)]
         let (leaf_length, length) = (leaf.len() as u32, blob.len() as u32);
-        let record =
-            Record { digest: *digest.as_bytes(), leaf: next.blob_bytes, leaf_length, entry: entry.clone() };
+        let record = Record { digest: *digest.as_bytes(), leaf: next.blob_bytes, leaf_length, entry: entry.clone() };
         next.blob_bytes += u64::from(leaf_length);
         let place =
             Place { index: next.entries, offset: next.blob_bytes, length, content: *Digest::of(blob).as_bytes() };

@@ -1,0 +1,68 @@
+//! A log that is opened, by the arguments that every command has which writes to it.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use smi_keys::SigningKey;
+use smi_keys::key_file::KeyFile;
+use smi_keys::keyring::Keyring;
+use smi_keys::passphrase::{Source, VARIABLE};
+use smi_publisher::cell::FileCell;
+use smi_publisher::log::{Log, Signer};
+use smi_publisher::recover::Recovered;
+use smi_publisher::store::{Mark, SledStore, Store};
+use smi_verifier::view::View;
+
+use super::CommandError;
+use crate::args::{Directory, LogKey};
+
+/// What the name of a demonstration's log begins with.
+const DEMONSTRATION: &str = "demo.";
+
+/// A log in a directory.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) log: Log,
+    pub(crate) view: View,
+    pub(crate) origin: String,
+}
+
+/// The store in a directory, locked.
+pub(crate) fn store(directory: &Directory) -> Result<Arc<dyn Store>, CommandError> {
+    let mark = Mark { demonstration: directory.demonstration() };
+    Ok(Arc::new(SledStore::open(&directory.data, mark)?))
+}
+
+/// Starts the log that a store holds. Its keyring is the store's own, or that of the entry that is to be its first.
+pub(crate) fn start(
+    store: Arc<dyn Store>,
+    directory: &Directory,
+    key: SigningKey,
+    first: Option<&Keyring>,
+) -> Result<Opened, CommandError> {
+    // Without a quorum everything that is signed is published.
+    let recovered = Recovered::read(&*store, store.head()?)?;
+    let trusted = recovered.ledger.trusted().cloned();
+    let keyring = trusted.as_ref().map(|trusted| &trusted.keyring).or(first);
+    let log = keyring.and_then(Keyring::log).ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
+    if log.public_key != key.public() {
+        let (wanted, given) = (log.public_key.key_id().to_string(), key.public().key_id().to_string());
+        return Err(CommandError::LogKey { wanted, given });
+    }
+    let origin = log.note_name.as_ref().map(ToString::to_string).unwrap_or_default();
+    if origin.starts_with(DEMONSTRATION) != directory.demonstration() {
+        return Err(CommandError::Origin { origin });
+    }
+    let cell = Box::new(FileCell::new(&directory.cell()));
+    let signer = Signer { origin: origin.clone(), key };
+    let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered)?;
+    Ok(Opened { store, log, view, origin })
+}
+
+/// The log's private key.
+pub(crate) fn key(arguments: &LogKey) -> Result<SigningKey, CommandError> {
+    let variable = std::env::var_os(VARIABLE);
+    let source = Source::new(arguments.passphrase_file.clone(), variable, io::stdin().is_terminal());
+    Ok(KeyFile::read(Path::new(&arguments.log_key))?.into_private(&source)?)
+}

@@ -1,0 +1,104 @@
+//! `serve`: opens everything, says where it listens, and stops at a signal.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smi_publisher::feed::Feed;
+use smi_publisher::heads::publish;
+use smi_publisher::http::{self, BODY_TIMEOUT, MAX_STREAMS, Publisher};
+use smi_publisher::intake::Intake;
+use smi_schemas::codes::Exit;
+use smi_verifier::policy::{Policy, Receipts, Suites};
+use smi_verifier::receipt::log_key;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+
+use super::opened::{key, start, store};
+use super::{CommandError, Opened, now};
+use crate::args::Serve;
+
+pub(crate) fn serve(arguments: &Serve) -> Result<Exit, CommandError> {
+    let key = key(&arguments.log_key)?;
+    let suites = Suites::builtin()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Caught before anybody is told that there is something to stop.
+        let stop = signalled()?;
+        let address = arguments.listen;
+        let listener = TcpListener::bind(address).await.map_err(|cause| CommandError::Listen { address, cause })?;
+        // Not before the address is known to be free: what a store is for is fixed when it is created.
+        let opened = start(store(&arguments.directory)?, &arguments.directory, key, None)?;
+        run(listener, arguments, suites, opened, stop).await?;
+        Ok(Exit::Success)
+    })
+}
+
+async fn run(
+    listener: TcpListener,
+    arguments: &Serve,
+    suites: Suites,
+    opened: Opened,
+    signalled: impl Future<Output = ()>,
+) -> Result<(), CommandError> {
+    let Opened { store, log, view, origin } = opened;
+    let directory = &arguments.directory;
+    let empty = || CommandError::Empty(directory.data.clone());
+    let trusted = log.trusted().ok_or_else(empty)?;
+    let keyring = trusted.keyring.clone();
+    let note_key = log_key(&keyring).ok_or_else(empty)?;
+
+    let mut err = anstream::stderr().lock();
+    writeln!(err, "log       {origin}{}", if directory.demonstration() { ", a demonstration" } else { "" })?;
+    writeln!(err, "keyring   version {}, {}", keyring.version(), trusted.digest)?;
+    writeln!(err, "entries   {}", view.size())?;
+    writeln!(err, "serving   http://{}", listener.local_addr()?)?;
+    drop(err);
+
+    let policy = Policy {
+        keyring,
+        suites,
+        allow_sandbox: directory.allow_sandbox,
+        allow_draft: directory.allow_draft,
+        publication: true,
+        receipts: Receipts::Ignore,
+        max_age_seconds: None,
+    };
+    let feed = Arc::new(Feed::new(store, log.tree(), view, note_key));
+    let (show, published) = watch::channel(None);
+    let publishing = tokio::spawn(publish(log.head(), Arc::clone(&feed), show));
+    let (stop, stopping) = watch::channel(false);
+    let roads = Arc::new(Publisher {
+        intake: Intake::new(policy, arguments.quota, log.clone()),
+        feed,
+        signed: log.head(),
+        published,
+        patience: Duration::from_secs(arguments.patience),
+        stop: stopping,
+        demonstration: directory.demonstration(),
+        clock: now,
+        body_timeout: BODY_TIMEOUT,
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+    });
+    http::serve(listener, http::router(roads), async {
+        signalled.await;
+        // Streams have no end of their own, and answers under way must not wait for them.
+        let _ = stop.send(true);
+    })
+    .await;
+    log.close().await;
+    publishing.abort();
+    Ok(())
+}
+
+/// Catches the signals that end it, from now on.
+fn signalled() -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
