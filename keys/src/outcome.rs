@@ -13,7 +13,6 @@ use smi_keys::{KeyId, NoRandomness};
 use smi_schemas::Digest;
 use smi_schemas::bundle::{BundleError, MAX_SIGNATURES, PAYLOAD_TYPE};
 use smi_schemas::codes::{Code, Exit, error_text};
-use smi_schemas::names::Slug;
 use smi_schemas::shown::shown;
 use smi_schemas::statement::StatementError;
 use smi_schemas::suite::SuiteError;
@@ -53,7 +52,7 @@ pub(crate) enum Error {
     #[error("{}: {cause}", path.display())]
     Succession { path: PathBuf, cause: SuccessionError },
     #[error("{}: {cause}", path.display())]
-    Export { path: PathBuf, cause: NoLog },
+    NoLog { path: PathBuf, cause: NoLog },
     #[error("{}: {cause}", path.display())]
     Bundle { path: PathBuf, cause: BundleError },
     #[error("{}: payloadType is {found:?}, not {PAYLOAD_TYPE:?}", path.display())]
@@ -68,8 +67,8 @@ pub(crate) enum Error {
     SignedAlready { path: PathBuf, key: KeyId },
     #[error("{}: {MAX_SIGNATURES} signatures", .0.display())]
     SignaturesFull(PathBuf),
-    #[error("{}: the signature of key {name}", path.display())]
-    SignatureInvalid { path: PathBuf, name: Slug },
+    #[error("{}: the signature that names {keyid:?} is of no root key of the keyring", path.display())]
+    SignatureInvalid { path: PathBuf, keyid: String },
     #[error("{0}")]
     SupersedesItself(Digest),
     #[error("the clock of this machine is out of any range")]
@@ -93,7 +92,7 @@ impl Error {
             Self::Suite { .. } => Some(Code::SuiteInvalid),
             Self::SuiteDraft(_) => Some(Code::SuiteDraft),
             Self::Succession { cause, .. } => Some(cause.code()),
-            Self::Export { cause, .. } => Some(cause.code()),
+            Self::NoLog { cause, .. } => Some(cause.code()),
             Self::Bundle { .. } | Self::PayloadType { .. } | Self::Payload { .. } => Some(Code::BundleInvalid),
             Self::SignedByOne { .. } => Some(Code::SignedByOne),
             Self::NotRoot { .. } => Some(Code::SignerNotRoot),

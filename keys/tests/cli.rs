@@ -355,28 +355,31 @@ fn names_from_others_do_not_reach_the_terminal_raw() {
     assert!(refusal.contains("\\u{1b}[2Jx") && !refusal.contains('\u{1b}'), "{refusal}");
 }
 
-/// A bench with three root keys, of which two must sign, in `v5.json`, and the version before it.
+/// A bench with a keyring of a log and three root keys in three versions: in `v5.json` one root key must sign, in
+/// `v6.json` two, and in `v7.json` there is a vendor.
 fn with_roots() -> Bench {
     let bench = Bench::new();
     bench.done("keyring init --keyring ring.json");
+    bench.done("generate --out log.pem --no-encrypt");
+    bench.done("keyring add --keyring ring.json --role log --note-name log.example.org --key log.pub");
     for root in ["a", "b", "c"] {
         bench.done(&format!("generate --out {root}.pem --no-encrypt"));
         bench.done(&format!("keyring add --keyring ring.json --role root --key {root}.pub"));
     }
-    fs::copy(bench.path("ring.json"), bench.path("v4.json")).unwrap();
-    bench.done("keyring set --keyring ring.json --threshold 2");
     fs::copy(bench.path("ring.json"), bench.path("v5.json")).unwrap();
+    bench.done("keyring set --keyring ring.json --threshold 2");
+    fs::copy(bench.path("ring.json"), bench.path("v6.json")).unwrap();
     bench.done("generate --out acme.pem --no-encrypt");
     bench.done("keyring add --keyring ring.json --role vendor --mesh acme-mesh --key acme.pub");
-    fs::rename(bench.path("ring.json"), bench.path("v6.json")).unwrap();
+    fs::rename(bench.path("ring.json"), bench.path("v7.json")).unwrap();
     bench
 }
 
 #[test]
 fn threshold_and_quorum_are_set_within_their_bounds() {
     let bench = with_roots();
-    let set = |rest: &str| format!("keyring set --keyring v6.json {rest}");
-    let before = bench.read("v6.json");
+    let set = |rest: &str| format!("keyring set --keyring v7.json {rest}");
+    let before = bench.read("v7.json");
     bench.refused(&set("--threshold 4"), 2, "threshold-range");
     bench.refused(&set("--threshold 0"), 2, "threshold-range");
     bench.refused(&set("--quorum 1"), 2, "quorum-range");
@@ -385,20 +388,20 @@ fn threshold_and_quorum_are_set_within_their_bounds() {
     bench.run(&set("")).assert_usage("--threshold");
     bench.run(&set("--quorum all")).assert_usage("neither a number nor none");
     bench.run(&set("--threshold none")).assert_usage("--threshold");
-    assert_eq!(bench.read("v6.json"), before);
+    assert_eq!(bench.read("v7.json"), before);
 
     bench.done("generate --out w.pem --no-encrypt");
-    bench.done("keyring add --keyring v6.json --role witness --note-name w.example.org/1 --key w.pub");
+    bench.done("keyring add --keyring v7.json --role witness --note-name w.example.org/1 --key w.pub");
     let run = bench.run(&set("--threshold 3 --quorum 1"));
-    assert!(run.stderr.contains("version 8: threshold 3, quorum 1\n"), "{}", run.stderr);
-    let shown = bench.done("keyring show --keyring v6.json");
+    assert!(run.stderr.contains("version 9: threshold 3, quorum 1\n"), "{}", run.stderr);
+    let shown = bench.done("keyring show --keyring v7.json");
     assert_eq!((line(&shown, "threshold "), line(&shown, "quorum    ")), ("3", "1"));
-    bench.refused("keyring revoke --keyring v6.json --key w", 2, "quorum-range");
-    bench.refused("keyring revoke --keyring v6.json --key a", 2, "threshold-range");
+    bench.refused("keyring revoke --keyring v7.json --key w", 2, "quorum-range");
+    bench.refused("keyring revoke --keyring v7.json --key a", 2, "threshold-range");
     bench.done(&set("--quorum none"));
-    let shown: serde_json::Value = serde_json::from_str(&bench.done("keyring show --keyring v6.json -o json")).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&bench.done("keyring show --keyring v7.json -o json")).unwrap();
     assert_eq!((&shown["threshold"], &shown["quorum"]), (&serde_json::json!(3), &serde_json::Value::Null));
-    assert_eq!(shown["keys"][4]["noteName"], "w.example.org/1");
+    assert_eq!(shown["keys"][5]["noteName"], "w.example.org/1");
 }
 
 /// A bench with a log's key, and two witnesses' of which one is known by an address.

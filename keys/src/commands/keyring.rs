@@ -101,7 +101,7 @@ fn show(args: &KeyringShowArgs) -> Result<Outcome, Error> {
 /// What `export` writes of a keyring.
 fn exported(path: &Path, export: impl FnOnce(&Keyring) -> Result<String, NoLog>) -> Result<Outcome, Error> {
     let (keyring, _) = read_keyring(path, &files::read(path, MAX_KEYRING_BYTES)?.bytes)?;
-    let data = export(&keyring).map_err(|cause| Error::Export { path: path.to_owned(), cause })?;
+    let data = export(&keyring).map_err(|cause| Error::NoLog { path: path.to_owned(), cause })?;
     Ok(Outcome { data, notes: Vec::new() })
 }
 

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
+use smi_keys::export::NoLog;
 use smi_keys::files::{self, Access};
 use smi_keys::key_file::KeyFile;
-use smi_keys::keyring::{Keyring, MAX_KEYRING_BYTES};
+use smi_keys::keyring::{Keyring, MAX_KEYRING_BYTES, Role};
 use smi_keys::passphrase::Source;
 use smi_keys::{KeyId, SigningKey};
 use smi_schemas::Digest;
-use smi_schemas::bundle::{Bundle, MAX_BUNDLE_BYTES, MAX_SIGNATURES, PAYLOAD_TYPE};
+use smi_schemas::bundle::{Bundle, MAX_BUNDLE_BYTES, MAX_SIGNATURES, PAYLOAD_TYPE, Signature};
 use smi_schemas::record::{KeyringChange, Predicate, Record, Release, Review, Supersession, Verdict, Withdrawal};
 use smi_schemas::statement::{Statement, StatementError, Versioned};
 use smi_schemas::suite::{MAX_SUITE_BYTES, Suite};
@@ -53,6 +54,7 @@ fn keyring(args: &StatementKeyringArgs, source: &Source) -> Result<Outcome, Erro
     let (keyring, digest) = read_keyring(path, &bytes)?;
     let previous = match &args.previous {
         Some(path) => Some((path, read_keyring(path, &files::read(path, MAX_KEYRING_BYTES)?.bytes)?)),
+        None if keyring.log().is_none() => return Err(Error::NoLog { path: path.clone(), cause: NoLog }),
         None => None,
     };
     if let Some((_, (previous, _))) = &previous {
@@ -63,17 +65,16 @@ fn keyring(args: &StatementKeyringArgs, source: &Source) -> Result<Outcome, Erro
     let change = KeyringChange::of(keyring.version(), &bytes, before, now()?)
         .map_err(|cause| Error::Payload { path: path.clone(), cause })?;
     let key = private(&args.sign, source)?;
-    // Where there is a keyring before, its root keys agree to the change, and a key that it adds does not count yet.
+    // As many must agree as either keyring asks for, so the first to sign is a root key of both.
     expect_root(path, &keyring, &key)?;
+    let mut asked = keyring.threshold();
     if let Some((path, (previous, _))) = &previous {
         expect_root(path, previous, &key)?;
+        asked = asked.max(previous.threshold());
     }
     let bundle = key.sign_statement(&change.to_bytes());
     let said = format!("keyring version {}, {digest}, {}", keyring.version(), after(before));
-    match previous {
-        Some((_, (previous, _))) => written_change(&bundle, &said, ("the keyring before", &previous), &args.sign),
-        None => written_change(&bundle, &said, ("the keyring", &keyring), &args.sign),
-    }
+    written_change(&bundle, &said, asked, &args.sign)
 }
 
 fn review(args: &ReviewArgs, source: &Source) -> Result<Outcome, Error> {
@@ -120,8 +121,8 @@ fn sign(args: &StatementSignArgs, source: &Source) -> Result<Outcome, Error> {
     expect_signatures(path, &keyring, &bundle)?;
     bundle.further.push(key.sign_statement(&bundle.payload).signature);
     let said = format!("keyring version {}, {digest}, {}", keyring.version(), after(change.says.previous));
-    // The keyring before, which is not at hand, may ask for another number.
-    written_change(&bundle, &said, ("the keyring", &keyring), &args.sign)
+    // The keyring before, which is not at hand, may ask for more.
+    written_change(&bundle, &said, keyring.threshold(), &args.sign)
 }
 
 /// The digest of a result, given as it is or by a bundle. Of the two there is exactly one.
@@ -163,14 +164,13 @@ fn expect_root(path: &Path, keyring: &Keyring, key: &SigningKey) -> Result<(), E
     }
 }
 
-/// Refuses a bundle with a signature that is not that of the key it names. What names no key of the keyring is left to
-/// whoever verifies the change by the keyring before.
+/// Refuses a bundle with a signature that no root key of the keyring made: nobody would take it, however many sign.
 fn expect_signatures(path: &Path, keyring: &Keyring, bundle: &Bundle) -> Result<(), Error> {
     let message = bundle.signed_bytes();
-    for signature in bundle.signatures() {
-        let named = signature.keyid.parse::<KeyId>().ok().and_then(|id| keyring.find(&id));
-        if let Some(entry) = named.filter(|entry| !entry.public_key.verify(&message, &signature.sig)) {
-            return Err(Error::SignatureInvalid { path: path.to_owned(), name: entry.name.clone() });
+    for Signature { keyid, sig } in bundle.signatures() {
+        let named = keyid.parse::<KeyId>().ok().and_then(|id| keyring.find(&id));
+        if !named.is_some_and(|entry| entry.role == Role::Root && entry.public_key.verify(&message, sig)) {
+            return Err(Error::SignatureInvalid { path: path.to_owned(), keyid: keyid.clone() });
         }
     }
     Ok(())
@@ -184,20 +184,15 @@ fn signed<P: Predicate>(record: &Record<P>, said: &str, args: &SignArgs, source:
     written(&bundle, &said, submission(args), args)
 }
 
-/// Writes the bundle of a change of the keyring, which as many root keys sign as `judge` asks for.
-fn written_change(
-    bundle: &Bundle,
-    said: &str,
-    (judge, keyring): (&str, &Keyring),
-    args: &SignArgs,
-) -> Result<Outcome, Error> {
-    let (count, threshold) = (bundle.signatures().count(), keyring.threshold().unwrap_or_default());
-    let next = if u32::try_from(count).is_ok_and(|count| count < threshold) {
+/// Writes the bundle of a change of the keyring, which so many root keys must sign.
+fn written_change(bundle: &Bundle, said: &str, asked: Option<u32>, args: &SignArgs) -> Result<Outcome, Error> {
+    let (count, asked) = (bundle.signatures().count(), asked.unwrap_or_default());
+    let next = if u32::try_from(count).is_ok_and(|count| count < asked) {
         format!("next: smi-keys statement sign {} --key ROOT.pem --out FILE", quoted(&args.out))
     } else {
         submission(args)
     };
-    written(bundle, &format!("{said}; signatures: {count}, where {judge} asks for {threshold}"), next, args)
+    written(bundle, &format!("{said}, signatures {count} of {asked}"), next, args)
 }
 
 fn written(bundle: &Bundle, said: &str, next: String, args: &SignArgs) -> Result<Outcome, Error> {

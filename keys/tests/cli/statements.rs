@@ -140,73 +140,74 @@ fn what_a_record_is_about_is_a_result_given_once() {
 #[test]
 fn a_first_keyring_and_a_change_of_it_are_signed() {
     let bench = with_roots();
-    let run = bench.run("statement keyring v5.json --key a.pem --out first.json");
-    assert!(run.stderr.contains("keyring version 5, ") && run.stderr.contains("the first of a log"), "{}", run.stderr);
-    assert!(
-        run.stderr.contains("signatures: 1, where the keyring asks for 2\nnext: smi-keys statement sign first.json"),
-        "{}",
-        run.stderr
-    );
+    let run = bench.run("statement keyring v6.json --key a.pem --out first.json");
+    assert!(run.stderr.contains("keyring version 6, ") && run.stderr.contains("the first of a log"), "{}", run.stderr);
+    assert!(run.stderr.contains("signatures 1 of 2\nnext: smi-keys statement sign first.json"), "{}", run.stderr);
     let first = record::<KeyringChange>(&bench, "first.json", &run.stdout);
-    assert_eq!((first.says.version, first.says.previous), (5, None));
-    assert_eq!(first.says.keyring(), bench.read("v5.json").into_bytes());
+    assert_eq!((first.says.version, first.says.previous), (6, None));
+    assert_eq!(first.says.keyring(), bench.read("v6.json").into_bytes());
 
-    let printed = bench.done("statement keyring v6.json --previous v5.json --key b.pem --out change.json");
+    let printed = bench.done("statement keyring v7.json --previous v6.json --key b.pem --out change.json");
     let change = record::<KeyringChange>(&bench, "change.json", &printed);
-    assert_eq!(change.subject, Digest::of(bench.read("v6.json").as_bytes()));
-    assert_eq!(change.says.previous, Some(Digest::of(bench.read("v5.json").as_bytes())));
+    assert_eq!(change.subject, Digest::of(bench.read("v7.json").as_bytes()));
+    assert_eq!(change.says.previous, Some(Digest::of(bench.read("v6.json").as_bytes())));
 
-    // The keyring before decides how many must sign.
-    let run = bench.run("statement keyring v5.json --previous v4.json --key a.pem --out raised.json");
-    assert!(
-        run.stderr.ends_with(
-            "signatures: 1, where the keyring before asks for 1\nnext: smi-runner submit raised.json --to URL\n"
-        ),
-        "{}",
-        run.stderr
-    );
+    let run = bench.run("statement keyring v5.json --key a.pem --out one.json");
+    assert!(run.stderr.ends_with("signatures 1 of 1\nnext: smi-runner submit one.json --to URL\n"), "{}", run.stderr);
+}
+
+#[test]
+fn as_many_must_sign_as_either_keyring_asks_for() {
+    let bench = with_roots();
+    fs::copy(bench.path("v7.json"), bench.path("v8.json")).unwrap();
+    bench.done("keyring set --keyring v8.json --threshold 1");
+    for (raised_or_lowered, before) in [("v6.json", "v5.json"), ("v8.json", "v7.json")] {
+        let change = format!("statement keyring {raised_or_lowered} --previous {before} --key a.pem --out to-{before}");
+        let run = bench.run(&change);
+        assert!(run.stderr.contains("signatures 1 of 2\nnext: smi-keys statement sign to-v"), "{}", run.stderr);
+    }
 }
 
 #[test]
 fn a_keyring_that_does_not_follow_is_not_signed() {
     let bench = with_roots();
     let sign = |new: &str, old: &str| format!("statement keyring {new} --previous {old} --key a.pem --out x.json");
-    let refusal = bench.refused(&sign("v6.json", "v4.json"), 2, "keyring-succession");
-    assert!(refusal.contains("v6.json: version 6 does not follow version 4"), "{refusal}");
-    bench.refused(&sign("v5.json", "v5.json"), 2, "keyring-succession");
-    bench.refused(&sign("v5.json", "v6.json"), 2, "keyring-succession");
-    bench.write("renamed.json", bench.read("v6.json").replace(r#""name": "b""#, r#""name": "d""#));
-    assert!(bench.refused(&sign("renamed.json", "v5.json"), 2, "keyring-succession").contains("key b was altered"));
+    let refusal = bench.refused(&sign("v7.json", "v5.json"), 2, "keyring-succession");
+    assert!(refusal.contains("v7.json: version 7 does not follow version 5"), "{refusal}");
+    bench.refused(&sign("v6.json", "v6.json"), 2, "keyring-succession");
+    bench.refused(&sign("v6.json", "v7.json"), 2, "keyring-succession");
+    bench.write("renamed.json", bench.read("v7.json").replace(r#""name": "b""#, r#""name": "d""#));
+    assert!(bench.refused(&sign("renamed.json", "v6.json"), 2, "keyring-succession").contains("key b was altered"));
     bench.write("torn.json", "{");
-    bench.refused(&sign("torn.json", "v5.json"), 6, "keyring-invalid");
-    bench.refused(&sign("v6.json", "torn.json"), 6, "keyring-invalid");
-    bench.refused(&sign("v6.json", "absent.json"), 2, "file-unreadable");
+    bench.refused(&sign("torn.json", "v6.json"), 6, "keyring-invalid");
+    bench.refused(&sign("v7.json", "torn.json"), 6, "keyring-invalid");
+    bench.refused(&sign("v7.json", "absent.json"), 2, "file-unreadable");
     assert!(!bench.path("x.json").exists());
 }
 
 #[test]
 fn only_a_root_key_in_force_signs_keyrings() {
     let bench = with_roots();
-    let refusal = bench.refused("statement keyring v6.json --key acme.pem --out x.json", 2, "signer-not-root");
-    assert!(refusal.contains("v6.json: key id "), "{refusal}");
-    fs::copy(bench.path("v6.json"), bench.path("v7.json")).unwrap();
-    bench.done("keyring revoke --keyring v7.json --key c");
-    let revoked = "statement keyring v7.json --previous v6.json --key c.pem --out x.json";
+    let refusal = bench.refused("statement keyring v7.json --key acme.pem --out x.json", 2, "signer-not-root");
+    assert!(refusal.contains("v7.json: key id "), "{refusal}");
+    fs::copy(bench.path("v7.json"), bench.path("v8.json")).unwrap();
+    bench.done("keyring revoke --keyring v8.json --key c");
+    let revoked = "statement keyring v8.json --previous v7.json --key c.pem --out x.json";
     bench.refused(revoked, 2, "signer-not-root");
     bench.done("generate --out new.pem --no-encrypt");
-    fs::copy(bench.path("v7.json"), bench.path("v8.json")).unwrap();
-    bench.done("keyring add --keyring v8.json --role root --key new.pub");
-    let added = "statement keyring v8.json --previous v7.json --key new.pem --out x.json";
-    assert!(bench.refused(added, 2, "signer-not-root").contains("v7.json: key id "));
+    fs::copy(bench.path("v8.json"), bench.path("v9.json")).unwrap();
+    bench.done("keyring add --keyring v9.json --role root --key new.pub");
+    let added = "statement keyring v9.json --previous v8.json --key new.pem --out x.json";
+    assert!(bench.refused(added, 2, "signer-not-root").contains("v8.json: key id "));
     bench.done("keyring init --keyring empty.json");
-    bench.refused("statement keyring empty.json --key a.pem --out x.json", 2, "signer-not-root");
+    bench.refused("statement keyring empty.json --key a.pem --out x.json", 2, "log-key-missing");
     assert!(!bench.path("x.json").exists());
 }
 
 #[test]
 fn a_change_is_signed_by_one_root_after_the_other() {
     let bench = with_roots();
-    bench.done("statement keyring v6.json --previous v5.json --key a.pem --out one.json");
+    bench.done("statement keyring v7.json --previous v6.json --key a.pem --out one.json");
     // What a publisher added is of the bundle before, and goes.
     let one = Bundle::read(bench.read("one.json").as_bytes()).unwrap();
     let entry = LogEntry {
@@ -221,18 +222,13 @@ fn a_change_is_signed_by_one_root_after_the_other() {
     bench.write("logged.json", Bundle { log_entry: Some(entry), ..one.clone() }.to_bytes());
 
     let run = bench.run("statement sign logged.json --key b.pem --out two.json");
-    assert!(run.stderr.contains("keyring version 6, "), "{}", run.stderr);
-    assert!(
-        run.stderr
-            .ends_with("signatures: 2, where the keyring asks for 2\nnext: smi-runner submit two.json --to URL\n"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("keyring version 7, "), "{}", run.stderr);
+    assert!(run.stderr.ends_with("signatures 2 of 2\nnext: smi-runner submit two.json --to URL\n"), "{}", run.stderr);
     let two = Bundle::read(bench.read("two.json").as_bytes()).unwrap();
     assert_eq!(run.stdout, format!("{}\n", one.payload_digest()));
     assert_eq!((&two.payload, &two.signature, two.further.len()), (&one.payload, &one.signature, 1));
     assert_eq!(two.log_entry, None);
-    let (keyring, _) = Keyring::read(bench.read("v6.json").as_bytes()).unwrap();
+    let (keyring, _) = Keyring::read(bench.read("v7.json").as_bytes()).unwrap();
     for signature in two.signatures() {
         let key = keyring.find(&signature.keyid.parse().unwrap()).unwrap().public_key;
         assert!(key.verify(&two.signed_bytes(), &signature.sig));
@@ -244,11 +240,11 @@ fn a_change_is_signed_by_one_root_after_the_other() {
     }
     bench.refused("statement sign two.json --key acme.pem --out x.json", 2, "signer-not-root");
     bench.refused("statement sign two.json --key c.pem --out one.json", 2, "file-exists");
-    bench.refused("statement sign v6.json --key c.pem --out x.json", 2, "bundle-invalid");
+    bench.refused("statement sign v7.json --key c.pem --out x.json", 2, "bundle-invalid");
     bench.refused("statement sign absent.json --key c.pem --out x.json", 2, "file-unreadable");
 
     let lying = Record::<KeyringChange>::read(&one.payload).unwrap().says;
-    let lying = KeyringChange::of(7, &lying.keyring(), lying.previous, lying.changed_at).unwrap();
+    let lying = KeyringChange::of(8, &lying.keyring(), lying.previous, lying.changed_at).unwrap();
     bench.write("lying.json", SigningKey::from_seed([1; 32]).sign_statement(&lying.to_bytes()).to_bytes());
     bench.refused("statement sign lying.json --key c.pem --out x.json", 2, "bundle-invalid");
 
@@ -256,7 +252,10 @@ fn a_change_is_signed_by_one_root_after_the_other() {
     forged.further[0].sig[0] ^= 1;
     bench.write("forged.json", forged.to_bytes());
     let refusal = bench.refused("statement sign forged.json --key c.pem --out x.json", 8, "signature-invalid");
-    assert!(refusal.contains("forged.json: the signature of key b"), "{refusal}");
+    assert!(refusal.contains("is of no root key of the keyring"), "{refusal}");
+    let stranger = SigningKey::from_seed([1; 32]).sign_statement(&one.payload);
+    bench.write("stranger.json", stranger.to_bytes());
+    bench.refused("statement sign stranger.json --key c.pem --out x.json", 8, "signature-invalid");
     let strangers =
         (two.signatures().count()..MAX_SIGNATURES).map(|number| Signature { keyid: number.to_string(), sig: vec![0] });
     let mut full = two.clone();
