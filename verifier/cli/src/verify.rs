@@ -10,7 +10,7 @@ use smi_schemas::Timestamp;
 use smi_schemas::bundle::MAX_BUNDLE_BYTES;
 use smi_schemas::codes::{Code, Exit};
 use smi_schemas::suite::{MAX_SUITE_BYTES, SuiteError};
-use smi_verifier::policy::{Policy, Suites};
+use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::verdict::{TrustedKeyring, Verdict};
 
 use crate::args::{Output, Verify};
@@ -47,16 +47,14 @@ impl VerifyError {
 
 pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
     let (keyring, trusted) = keyring(&arguments.keyring)?;
-    let mut suites = Suites::builtin().map_err(VerifyError::Builtin)?;
-    for path in &arguments.suite {
-        suites.add(&read(path, MAX_SUITE_BYTES)?).map_err(|cause| VerifyError::Suite { path: path.clone(), cause })?;
-    }
+    let suites = suites(&arguments.suite)?;
     let policy = Policy {
         keyring,
         suites,
         allow_sandbox: arguments.allow_sandbox,
         allow_draft: arguments.allow_draft,
         publication: arguments.for_publication,
+        receipts: Receipts::Read,
         max_age_seconds: arguments.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)),
     };
     let bytes = read(&arguments.bundle, MAX_BUNDLE_BYTES)?;
@@ -78,6 +76,15 @@ pub(crate) fn keyring(path: &Path) -> Result<(Keyring, TrustedKeyring), VerifyEr
     Ok((keyring, trusted))
 }
 
+/// The suites of this release, and those in these files.
+pub(crate) fn suites(paths: &[PathBuf]) -> Result<Suites, VerifyError> {
+    let mut suites = Suites::builtin().map_err(VerifyError::Builtin)?;
+    for path in paths {
+        suites.add(&read(path, MAX_SUITE_BYTES)?).map_err(|cause| VerifyError::Suite { path: path.clone(), cause })?;
+    }
+    Ok(suites)
+}
+
 /// Reads one byte more than the limit at most: the parser says that it is too large, whatever follows.
 pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, VerifyError> {
     let unreadable = |cause| VerifyError::Unreadable { path: path.to_owned(), cause };
@@ -92,7 +99,7 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, VerifyError> {
     Ok(bytes)
 }
 
-fn now() -> Result<Timestamp, VerifyError> {
+pub(crate) fn now() -> Result<Timestamp, VerifyError> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| VerifyError::Clock)?;
     i64::try_from(since.as_secs()).ok().and_then(Timestamp::from_unix_seconds).ok_or(VerifyError::Clock)
 }
