@@ -26,7 +26,7 @@ use smi_schemas::statement::predicate_type;
 use smi_schemas::{Digest, Timestamp};
 
 use crate::policy::Policy;
-use crate::{Refused, Stage, Verified, refusal, refuse, result, role_may, shape, signature, size, statement};
+use crate::{Refused, Stage, Verified, refusal, refuse, result, role_may, shape, signature, signed, size, statement};
 
 /// A bundle that passed every stage which does not depend on order. Only this module makes one.
 #[derive(Clone, Debug)]
@@ -104,18 +104,29 @@ impl Said {
 pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?.bare();
-    let signer = signature(&bundle, &policy.keyring)?;
-    let says = match statement(&bundle, predicate_type)?.as_str() {
-        KEYRING_TYPE => return keyring(bundle, Some(&policy.keyring)),
-        SUITE_TYPE => What::Suite(record(&bundle, signer)?),
-        REVIEW_TYPE => What::Review(record(&bundle, signer)?),
-        WITHDRAWAL_TYPE => What::Withdrawal(record(&bundle, signer)?),
-        SUPERSESSION_TYPE => What::Supersession(record(&bundle, signer)?),
+    said(&bundle, signature(&bundle, &policy.keyring)?, policy, now)
+}
+
+/// The same of a bundle that is in a log, under the keyring in force at its index. A revocation that begins at a later
+/// index is none yet: which keys are in force at an index, the [`crate::ledger`] asks.
+pub fn verify_logged(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+    size(bytes)?;
+    let bundle = shape(bytes)?.bare();
+    said(&bundle, signed(&bundle, &policy.keyring)?, policy, now)
+}
+
+fn said(bundle: &Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+    let says = match statement(bundle, predicate_type)?.as_str() {
+        KEYRING_TYPE => return keyring(bundle.clone(), Some(&policy.keyring)),
+        SUITE_TYPE => What::Suite(record(bundle, signer)?),
+        REVIEW_TYPE => What::Review(record(bundle, signer)?),
+        WITHDRAWAL_TYPE => What::Withdrawal(record(bundle, signer)?),
+        SUPERSESSION_TYPE => What::Supersession(record(bundle, signer)?),
         // What is no type at all is refused as no result.
         _ => What::Result(Box::new(result(bundle.clone(), signer, policy, now)?)),
     };
     let signers = vec![Signer::of(signer)];
-    Ok(Said { payload: bundle.payload_digest(), bundle, signers, says })
+    Ok(Said { payload: bundle.payload_digest(), bundle: bundle.clone(), signers, says })
 }
 
 /// Verifies the first keyring of a log, which nothing but itself speaks for.
@@ -142,7 +153,7 @@ pub(crate) fn alone(bundle: &Bundle) -> Result<(), Refused> {
 
 fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
     if let Some(before) = before {
-        signed(&bundle, before)?;
+        roots(&bundle, before)?;
     }
     let Record { subject: digest, says } = statement(&bundle, Record::<KeyringChange>::read)?;
     let shape = |detail: String| refusal(Stage::Statement, Code::StatementShape, detail);
@@ -151,7 +162,7 @@ fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
         let detail = format!("the keyring has version {}, and the statement says {}", keyring.version(), says.version);
         return Err(shape(detail));
     }
-    let signers = signed(&bundle, &keyring)?;
+    let signers = roots(&bundle, &keyring)?;
     if signers.len() != bundle.signatures().count() {
         return refuse(Stage::Signature, Code::SignatureInvalid, "a signature that no root key of the keyring made");
     }
@@ -165,7 +176,7 @@ fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
 }
 
 /// The root keys of a keyring that signed, if there are as many in force as its threshold says.
-fn signed(bundle: &Bundle, keyring: &Keyring) -> Result<Vec<Signer>, Refused> {
+fn roots(bundle: &Bundle, keyring: &Keyring) -> Result<Vec<Signer>, Refused> {
     let message = bundle.signed_bytes();
     let mut seen = BTreeSet::new();
     let mut signers = Vec::new();
