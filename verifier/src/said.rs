@@ -26,7 +26,8 @@ use smi_schemas::statement::predicate_type;
 use smi_schemas::{Digest, Timestamp};
 
 use crate::policy::Policy;
-use crate::{Refused, Stage, Verified, refusal, refuse, result, role_may, shape, signature, signed, size, statement};
+use crate::{Refused, Stage, Verified, refusal, refuse, result, role_may, shape, size, statement};
+use crate::{not_revoked, signed as signed_by};
 
 /// A bundle that passed every stage which does not depend on order. Only this module makes one.
 #[derive(Clone, Debug)]
@@ -104,29 +105,33 @@ impl Said {
 pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?.bare();
-    said(&bundle, signature(&bundle, &policy.keyring)?, policy, now)
+    let signer = signed_by(&bundle, &policy.keyring)?;
+    not_revoked(signer)?;
+    said(bundle, signer, policy, now)
 }
 
-/// The same of a bundle that is in a log, under the keyring in force at its index. A revocation that begins at a later
-/// index is none yet: which keys are in force at an index, the [`crate::ledger`] asks.
+/// The same of what is in a log, where not the verifier but the [`crate::ledger`] tells whether a key is revoked: its
+/// index decides. Keyrings that follow one another change nothing else of a key, so that what is verified under one of
+/// them is verified under every one that has the signer's key.
 pub fn verify_logged(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?.bare();
-    said(&bundle, signed(&bundle, &policy.keyring)?, policy, now)
+    let signer = signed_by(&bundle, &policy.keyring)?;
+    said(bundle, signer, policy, now)
 }
 
-fn said(bundle: &Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
-    let says = match statement(bundle, predicate_type)?.as_str() {
-        KEYRING_TYPE => return keyring(bundle.clone(), Some(&policy.keyring)),
-        SUITE_TYPE => What::Suite(record(bundle, signer)?),
-        REVIEW_TYPE => What::Review(record(bundle, signer)?),
-        WITHDRAWAL_TYPE => What::Withdrawal(record(bundle, signer)?),
-        SUPERSESSION_TYPE => What::Supersession(record(bundle, signer)?),
+fn said(bundle: Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+    let says = match statement(&bundle, predicate_type)?.as_str() {
+        KEYRING_TYPE => return keyring(bundle, Some(&policy.keyring)),
+        SUITE_TYPE => What::Suite(record(&bundle, signer)?),
+        REVIEW_TYPE => What::Review(record(&bundle, signer)?),
+        WITHDRAWAL_TYPE => What::Withdrawal(record(&bundle, signer)?),
+        SUPERSESSION_TYPE => What::Supersession(record(&bundle, signer)?),
         // What is no type at all is refused as no result.
         _ => What::Result(Box::new(result(bundle.clone(), signer, policy, now)?)),
     };
     let signers = vec![Signer::of(signer)];
-    Ok(Said { payload: bundle.payload_digest(), bundle: bundle.clone(), signers, says })
+    Ok(Said { payload: bundle.payload_digest(), bundle, signers, says })
 }
 
 /// Verifies the first keyring of a log, which nothing but itself speaks for.
@@ -153,7 +158,7 @@ pub(crate) fn alone(bundle: &Bundle) -> Result<(), Refused> {
 
 fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
     if let Some(before) = before {
-        roots(&bundle, before)?;
+        signed(&bundle, before)?;
     }
     let Record { subject: digest, says } = statement(&bundle, Record::<KeyringChange>::read)?;
     let shape = |detail: String| refusal(Stage::Statement, Code::StatementShape, detail);
@@ -162,7 +167,7 @@ fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
         let detail = format!("the keyring has version {}, and the statement says {}", keyring.version(), says.version);
         return Err(shape(detail));
     }
-    let signers = roots(&bundle, &keyring)?;
+    let signers = signed(&bundle, &keyring)?;
     if signers.len() != bundle.signatures().count() {
         return refuse(Stage::Signature, Code::SignatureInvalid, "a signature that no root key of the keyring made");
     }
@@ -176,7 +181,7 @@ fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
 }
 
 /// The root keys of a keyring that signed, if there are as many in force as its threshold says.
-fn roots(bundle: &Bundle, keyring: &Keyring) -> Result<Vec<Signer>, Refused> {
+fn signed(bundle: &Bundle, keyring: &Keyring) -> Result<Vec<Signer>, Refused> {
     let message = bundle.signed_bytes();
     let mut seen = BTreeSet::new();
     let mut signers = Vec::new();

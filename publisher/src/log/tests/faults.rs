@@ -384,6 +384,8 @@ impl World {
                 assert_eq!(told, index, "{digest} moved");
                 assert!(index < head.checkpoint.size(), "{digest} was answered before its head was announced");
             }
+            let kept = open_note(&self.cell(), &signer().public().unwrap()).checkpoint().size();
+            assert!(head.checkpoint.size() <= kept, "a head was announced, and the cell has {kept} entries");
             self.journal().announced.push(head);
             answers.push(answer);
         }
@@ -392,6 +394,14 @@ impl World {
 
     fn store(&self) -> Arc<Gated> {
         self.store.as_ref().unwrap().upgrade().expect("a log that runs, or did not yet let go")
+    }
+
+    fn cell(&self) -> Vec<u8> {
+        let cell = match &self.disk {
+            Disk::Memory(_, kept) => kept.clone().load(),
+            Disk::Folder(folder) => FileCell::new(&folder.path().join("cell")).load(),
+        };
+        cell.unwrap().expect("a log that was started has a cell")
     }
 
     fn index_of(&self, number: u64) -> Option<u64> {
@@ -423,11 +433,7 @@ impl World {
         }
 
         let key = signer().public().unwrap();
-        let cell = match &self.disk {
-            Disk::Memory(_, kept) => kept.clone().load(),
-            Disk::Folder(folder) => FileCell::new(&folder.path().join("cell")).load(),
-        };
-        let cell = cell.unwrap().expect("a log that was started has a cell");
+        let cell = self.cell();
         let seen = journal.announced.iter().map(|head| &head.note).chain([&cell]);
         // A signed tree is a promise, whoever has seen it.
         let mut promised = BTreeMap::new();
