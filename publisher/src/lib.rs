@@ -23,4 +23,5 @@ pub mod log;
 pub mod page;
 pub mod problem;
 pub mod recover;
+pub mod replay;
 pub mod store;
