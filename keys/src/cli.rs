@@ -1,11 +1,13 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use smi_keys::keyring::{KeyRef, Role};
-use smi_schemas::names::{NoteName, Slug, Url};
+use smi_schemas::Digest;
+use smi_schemas::names::{NoteName, Reason, Slug, Url};
 
 /// Keys of SMI Conformance, and the keyring that says who may sign what
 #[derive(Debug, Parser)]
@@ -23,7 +25,7 @@ pub(crate) enum Command {
     /// Print the key id and the public key of key files, private or public
     #[command(after_help = "Example: smi-keys show vendor.pub")]
     Show(ShowArgs),
-    /// Sign a statement other than a result
+    /// Sign what the programme says beside results: releases, keyrings, reviews, withdrawals, supersessions
     #[command(
         subcommand,
         after_help = "Example: smi-keys statement suite v1.0.0.json --key suite.pem --out v1.0.0.sigstore.json"
@@ -70,13 +72,46 @@ pub(crate) enum StatementCommand {
     /// Sign that a suite is released: this file under its version, for ever
     #[command(after_help = "Example: smi-keys statement suite v1.0.0.json --key suite.pem --out v1.0.0.sigstore.json")]
     Suite(StatementSuiteArgs),
+    /// Sign, as the first of its root keys, that a keyring is in force from the next entry of the log on
+    #[command(
+        after_help = "Example: smi-keys statement keyring v3.json --previous v2.json --key root.pem --out change.json"
+    )]
+    Keyring(StatementKeyringArgs),
+    /// Sign whether a result that waits is published
+    #[command(after_help = "Example: smi-keys statement review --bundle result.json --accept --reason 'Looked at.' \
+                      --key board.pem --out review.json")]
+    Review(ReviewArgs),
+    /// Sign that you no longer stand by a result of yours
+    #[command(after_help = "Example: smi-keys statement withdrawal --bundle result.json --reason 'A debug build.' \
+                      --key vendor.pem --out withdrawal.json")]
+    Withdrawal(WithdrawalArgs),
+    /// Sign that another result of yours stands in the place of one
+    #[command(after_help = "Example: smi-keys statement supersession --bundle old.json --by-bundle new.json \
+                      --reason 'Measured again.' --key vendor.pem --out supersession.json")]
+    Supersession(SupersessionArgs),
+    /// Add a root key's signature to a change of the keyring
+    #[command(after_help = "Example: smi-keys statement sign change.json --key root-2.pem --out change-2.json")]
+    Sign(StatementSignArgs),
 }
 
+impl StatementCommand {
+    /// Who signs.
+    pub(crate) fn sign(&self) -> &SignArgs {
+        match self {
+            Self::Suite(args) => &args.sign,
+            Self::Keyring(args) => &args.sign,
+            Self::Review(args) => &args.sign,
+            Self::Withdrawal(args) => &args.sign,
+            Self::Supersession(args) => &args.sign,
+            Self::Sign(args) => &args.sign,
+        }
+    }
+}
+
+/// Who signs, and where it is written.
 #[derive(Debug, Args)]
-pub(crate) struct StatementSuiteArgs {
-    /// The suite's file, which is no draft
-    pub(crate) file: PathBuf,
-    /// The private key; a keyring must have its public half with the role suite
+pub(crate) struct SignArgs {
+    /// The private key; a keyring must have its public half with the role that signs this
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
     /// The bundle to write
@@ -84,6 +119,106 @@ pub(crate) struct StatementSuiteArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseArgs,
+}
+
+/// A result.
+#[derive(Debug, Args)]
+#[group(id = "of", required = true, multiple = false)]
+pub(crate) struct ResultArgs {
+    /// The result, by the digest of its payload
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) result: Option<Digest>,
+    /// The result, by its bundle
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+/// Another result.
+#[derive(Debug, Args)]
+#[group(id = "other", required = true, multiple = false)]
+pub(crate) struct ByArgs {
+    /// The result that stands in its place, by the digest of its payload
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) by: Option<Digest>,
+    /// The result that stands in its place, by its bundle
+    #[arg(long, value_name = "FILE")]
+    pub(crate) by_bundle: Option<PathBuf>,
+}
+
+/// What a reviewer decides.
+#[derive(Debug, Args)]
+#[group(id = "verdict", required = true, multiple = false)]
+pub(crate) struct VerdictArgs {
+    /// The result is published
+    #[arg(long)]
+    pub(crate) accept: bool,
+    /// The result is not published
+    #[arg(long)]
+    pub(crate) reject: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatementSuiteArgs {
+    /// The suite's file, which is no draft
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) sign: SignArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatementKeyringArgs {
+    /// The keyring's file
+    pub(crate) file: PathBuf,
+    /// The keyring before it, of which it is one change; none for the first keyring of a log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) previous: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sign: SignArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReviewArgs {
+    #[command(flatten)]
+    pub(crate) of: ResultArgs,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
+    /// Why, in one line, for everybody to read
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) sign: SignArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WithdrawalArgs {
+    #[command(flatten)]
+    pub(crate) of: ResultArgs,
+    /// Why, in one line, for everybody to read
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) sign: SignArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SupersessionArgs {
+    #[command(flatten)]
+    pub(crate) of: ResultArgs,
+    #[command(flatten)]
+    pub(crate) by: ByArgs,
+    /// Why, in one line, for everybody to read
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) sign: SignArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatementSignArgs {
+    /// The bundle of the change, which other root keys have signed
+    pub(crate) bundle: PathBuf,
+    #[command(flatten)]
+    pub(crate) sign: SignArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +234,15 @@ pub(crate) enum KeyringCommand {
     /// Revoke a key
     #[command(after_help = "Example: smi-keys keyring revoke --keyring keyring.json --key acme --from-index 1200")]
     Revoke(RevokeArgs),
+    /// Set how many root keys must sign a change, and how many witnesses must have cosigned
+    #[command(after_help = "Example: smi-keys keyring set --keyring keyring.json --threshold 2 --quorum none")]
+    Set(SetArgs),
+    /// Print the log and its witnesses as a trust policy, which other tools check checkpoints with
+    #[command(after_help = "Example: smi-keys keyring policy --keyring keyring.json --log-url https://log.example.org")]
+    Policy(PolicyArgs),
+    /// Print the log as a Sigstore trusted root, which other tools check logged bundles with
+    #[command(after_help = "Example: smi-keys keyring trusted-root --keyring keyring.json")]
+    TrustedRoot(KeyringArgs),
     /// Print the keyring's version, digest and keys
     #[command(after_help = "Example: smi-keys keyring show --keyring keyring.json")]
     Show(KeyringShowArgs),
@@ -148,6 +292,50 @@ pub(crate) struct RevokeArgs {
     /// The first log entry that does not count; 0 means that none does
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) from_index: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    #[command(flatten)]
+    pub(crate) keyring: KeyringArgs,
+    #[command(flatten)]
+    pub(crate) counts: CountArgs,
+}
+
+/// What is set; what is not given stays.
+#[derive(Debug, Args)]
+#[group(id = "counts", required = true, multiple = true)]
+pub(crate) struct CountArgs {
+    /// How many root keys must sign a change of the keyring
+    #[arg(long, value_name = "N")]
+    pub(crate) threshold: Option<u32>,
+    /// How many witness keys must have cosigned a checkpoint
+    #[arg(long, value_name = "N|none")]
+    pub(crate) quorum: Option<Quorum>,
+}
+
+/// A quorum, or that there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quorum(pub(crate) Option<u32>);
+
+impl FromStr for Quorum {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            number => number.parse().map(|number| Self(Some(number))).map_err(|_| "neither a number nor none"),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    #[command(flatten)]
+    pub(crate) keyring: KeyringArgs,
+    /// The address at which the log is read
+    #[arg(long, value_name = "URL")]
+    pub(crate) log_url: Option<Url>,
 }
 
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@
 //!   which are words of the trust policy that is written from the keyring;
 //! - a `role`, which says what it may sign (below); of the keys with role `log`, one at most is not revoked;
 //! - its `publicKey`, 32 bytes in canonical base64, which no other key in the keyring has: one key holds one role;
-//! - with role `log` or `witness`, and only then, a `noteName`, which no other key in the keyring has: what it is called
-//!   in signed notes. The log's is its origin, a bare host name; a witness's may have a path;
+//! - with role `log` or `witness`, and only then, a `noteName`, its name in signed notes, which no other key in the
+//!   keyring has. The log's is its origin, a bare host name; a witness's may have a path;
 //! - with role `witness`, perhaps a `url`, the prefix under which it takes checkpoints;
 //! - with role `vendor`, and only then, the `meshes` that it speaks for, at least one and each once, and `publish`,
 //!   which says whether its results are published `direct` or `after-review`;
@@ -108,10 +108,10 @@ use smi_schemas::{Digest, documents, json, record, statement};
 pub use self::error::{ChangeError, CountError, EntryError, KeyringError};
 use self::file::{File, FileEntry, Head};
 pub use self::succession::SuccessionError;
-use crate::{KeyId, PublicKey};
+use crate::{KeyId, PublicKey, export};
 
-/// Bytes of the largest keyring that is read: room for about a thousand keys, and not too much for a bundle that carries
-/// it in base64 twice over.
+/// Bytes of the largest keyring that is read: room for about a thousand keys, and little enough for a bundle, which has
+/// it as base64 of base64.
 pub const MAX_KEYRING_BYTES: usize = 256 * 1024;
 
 /// The version of the keyring's shape that is written and read.
@@ -121,7 +121,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub const MAX_VERSION: u64 = (1 << 53) - 1;
 
 /// What a witness is not called: words that have another meaning among the witnesses of a trust policy.
-const RESERVED: [&str; 2] = ["none", "quorum-group"];
+const RESERVED: [&str; 2] = [export::NO_QUORUM, export::GROUP];
 
 /// Keys and what they may sign. It holds every rule of this module by construction.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,15 +34,18 @@
 //! ```
 //!
 //! Beside it: [`keyring`], who may sign what; [`pem`], keys as text; [`key_file`], keys as files; [`passphrase`], what
-//! private keys are encrypted with; and [`files`], writing that a crash does not tear.
+//! private keys are encrypted with; [`files`], writing that a crash does not tear; [`vkey`], keys of signed notes; and
+//! [`export`], the keyring in the words of other tools.
 //!
 //! [RFC 8032]: https://www.rfc-editor.org/rfc/rfc8032
 
+pub mod export;
 pub mod files;
 pub mod key_file;
 pub mod keyring;
 pub mod passphrase;
 pub mod pem;
+pub mod vkey;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! `smi-keys`: makes keys, shows them, signs releases of the suite, and keeps the keyring.
+//! `smi-keys`: makes keys, shows them, signs what the programme says beside results, and keeps the keyring.
 
 mod cli;
 mod commands;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use smi_keys::passphrase::{Source, VARIABLE};
 
-use crate::cli::{Cli, Command, KeyringCommand, StatementCommand};
+use crate::cli::{Cli, Command};
 use crate::outcome::{Error, Outcome};
 
 fn main() -> ExitCode {
@@ -24,12 +24,9 @@ fn run(command: Command) -> Result<Outcome, Error> {
     match command {
         Command::Generate(args) => commands::generate(&args, &source(args.passphrase.passphrase_file.clone())),
         Command::Show(args) => commands::show(&args, &source(args.passphrase.passphrase_file.clone())),
-        Command::Statement(StatementCommand::Suite(args)) => {
-            commands::statement_suite(&args, &source(args.passphrase.passphrase_file.clone()))
+        Command::Statement(command) => {
+            commands::statement::run(&command, &source(command.sign().passphrase.passphrase_file.clone()))
         }
-        Command::Keyring(KeyringCommand::Init(args)) => commands::keyring_init(&args),
-        Command::Keyring(KeyringCommand::Add(args)) => commands::keyring_add(args),
-        Command::Keyring(KeyringCommand::Revoke(args)) => commands::keyring_revoke(&args),
-        Command::Keyring(KeyringCommand::Show(args)) => commands::keyring_show(&args),
+        Command::Keyring(command) => commands::keyring::run(command),
     }
 }

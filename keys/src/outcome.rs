@@ -4,13 +4,17 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use smi_keys::NoRandomness;
+use smi_keys::export::NoLog;
 use smi_keys::files::FileError;
 use smi_keys::key_file::{CreateError, ReadError};
-use smi_keys::keyring::{ChangeError, KeyringError};
+use smi_keys::keyring::{ChangeError, KeyringError, SuccessionError};
 use smi_keys::passphrase::PassphraseError;
+use smi_keys::{KeyId, NoRandomness};
+use smi_schemas::Digest;
+use smi_schemas::bundle::{BundleError, MAX_SIGNATURES, PAYLOAD_TYPE};
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::shown::shown;
+use smi_schemas::statement::StatementError;
 use smi_schemas::suite::SuiteError;
 
 /// What a command that succeeds has to say.
@@ -45,6 +49,28 @@ pub(crate) enum Error {
     Suite { path: PathBuf, cause: SuiteError },
     #[error("{}", .0.display())]
     SuiteDraft(PathBuf),
+    #[error("{}: {cause}", path.display())]
+    Succession { path: PathBuf, cause: SuccessionError },
+    #[error("{}: {cause}", path.display())]
+    NoLog { path: PathBuf, cause: NoLog },
+    #[error("{}: {cause}", path.display())]
+    Bundle { path: PathBuf, cause: BundleError },
+    #[error("{}: payloadType is {found:?}, not {PAYLOAD_TYPE:?}", path.display())]
+    PayloadType { path: PathBuf, found: String },
+    #[error("{}: {cause}", path.display())]
+    Payload { path: PathBuf, cause: StatementError },
+    #[error("{}: predicateType is {found:?}", path.display())]
+    SignedByOne { path: PathBuf, found: String },
+    #[error("{}: key id {key}", path.display())]
+    NotRoot { path: PathBuf, key: KeyId },
+    #[error("{}: key id {key}", path.display())]
+    SignedAlready { path: PathBuf, key: KeyId },
+    #[error("{}: {MAX_SIGNATURES} signatures", .0.display())]
+    SignaturesFull(PathBuf),
+    #[error("{}: the signature that names {keyid:?} is of no root key of the keyring", path.display())]
+    SignatureInvalid { path: PathBuf, keyid: String },
+    #[error("{0}")]
+    SupersedesItself(Digest),
     #[error("the clock of this machine is out of any range")]
     Clock,
     #[error("standard output: {0}")]
@@ -65,6 +91,15 @@ impl Error {
             Self::Change { cause, .. } => Some(cause.code()),
             Self::Suite { .. } => Some(Code::SuiteInvalid),
             Self::SuiteDraft(_) => Some(Code::SuiteDraft),
+            Self::Succession { cause, .. } => Some(cause.code()),
+            Self::NoLog { cause, .. } => Some(cause.code()),
+            Self::Bundle { .. } | Self::PayloadType { .. } | Self::Payload { .. } => Some(Code::BundleInvalid),
+            Self::SignedByOne { .. } => Some(Code::SignedByOne),
+            Self::NotRoot { .. } => Some(Code::SignerNotRoot),
+            Self::SignedAlready { .. } => Some(Code::SignedAlready),
+            Self::SignaturesFull(_) => Some(Code::SignaturesFull),
+            Self::SignatureInvalid { .. } => Some(Code::SignatureInvalid),
+            Self::SupersedesItself(_) => Some(Code::SupersedesItself),
             Self::Output(_) => Some(Code::FileUnwritable),
         }
     }

@@ -164,8 +164,12 @@ impl KeyPem {
 impl PublicKey {
     /// The key as PEM.
     pub fn to_spki_pem(&self) -> String {
-        let der = [SPKI_PREFIX, self.as_bytes()].concat();
-        format!("{PUBLIC_BEGIN}{}{PUBLIC_END}", STANDARD.encode(der))
+        format!("{PUBLIC_BEGIN}{}{PUBLIC_END}", STANDARD.encode(self.to_spki_der()))
+    }
+
+    /// The key as the DER in that PEM.
+    pub fn to_spki_der(&self) -> Vec<u8> {
+        [SPKI_PREFIX, self.as_bytes()].concat()
     }
 
     /// Reads a key's PEM.

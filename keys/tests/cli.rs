@@ -2,14 +2,15 @@
 
 #![cfg(test)]
 
+#[path = "cli/statements.rs"] // a file beside this one would be a test of its own
+mod statements;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use smi_schemas::Digest;
-use smi_schemas::bundle::Bundle;
-use smi_schemas::record::{Record, Release};
-use smi_schemas::suite::{DRAFT, NEWEST};
+use smi_keys::keyring::Keyring;
+use smi_keys::vkey::{VkeyKind, vkey};
 use tempfile::TempDir;
 
 /// A folder to run the binary in.
@@ -33,8 +34,8 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
+    fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.path(name), contents).unwrap();
     }
 
     fn read(&self, name: &str) -> String {
@@ -158,7 +159,7 @@ fn a_passphrase_is_needed_unless_encryption_is_declined() {
     bench.refused("generate --out vendor.pem --passphrase-file missing", 2, "file-unreadable");
     Run::of(bench.command("generate --out vendor.pem").env("SMI_KEY_PASSPHRASE", ""))
         .assert_refused(6, "passphrase-empty");
-    bench.write("long", &"x".repeat(1024));
+    bench.write("long", "x".repeat(1024));
     bench.refused("generate --out vendor.pem --passphrase-file long", 6, "passphrase-too-long");
     assert_eq!(bench.files(), ["empty", "long"]);
 }
@@ -221,7 +222,7 @@ fn show_prints_json_for_several_files() {
 fn what_is_no_key_is_refused() {
     let bench = Bench::new();
     bench.write("text", "hello\n");
-    bench.write("large", &"-".repeat(20_000));
+    bench.write("large", "-".repeat(20_000));
     bench.write("ssh", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n");
     bench.refused("show text", 6, "key-file-format");
     bench.refused("show large", 6, "key-file-format");
@@ -324,7 +325,7 @@ fn an_invalid_keyring_is_neither_read_nor_changed() {
         bench.refused("keyring revoke --keyring ring.json --key acme", 6, "keyring-invalid");
         assert_eq!(bench.read("ring.json"), broken);
     }
-    bench.write("ring.json", &" ".repeat(2 << 20));
+    bench.write("ring.json", " ".repeat(2 << 20));
     bench.refused("keyring show --keyring ring.json", 6, "keyring-invalid");
     bench.refused("keyring show --keyring missing.json", 2, "file-unreadable");
     bench.refused("keyring init --keyring missing/ring.json", 2, "file-unwritable");
@@ -354,27 +355,113 @@ fn names_from_others_do_not_reach_the_terminal_raw() {
     assert!(refusal.contains("\\u{1b}[2Jx") && !refusal.contains('\u{1b}'), "{refusal}");
 }
 
-#[test]
-fn a_released_suite_is_signed_and_a_draft_is_not() {
+/// A bench with a keyring of a log and three root keys in three versions: in `v5.json` one root key must sign, in
+/// `v6.json` two, and in `v7.json` there is a vendor.
+fn with_roots() -> Bench {
     let bench = Bench::new();
-    let key_id = bench.done("generate --out suite.pem --no-encrypt");
-    fs::write(bench.path("released.json"), NEWEST.bytes).unwrap();
-    let payload = bench.done("statement suite released.json --key suite.pem --out released.sigstore.json");
-    let bundle = Bundle::read(bench.read("released.sigstore.json").as_bytes()).unwrap();
-    assert_eq!(payload, format!("{}\n", bundle.payload_digest()));
-    assert_eq!(bundle.signature.keyid, key_id.trim_end());
-    let release = Record::<Release>::read(&bundle.payload).unwrap();
-    assert_eq!((release.says.version.as_str(), release.subject), (NEWEST.version, Digest::of(NEWEST.bytes)));
+    bench.done("keyring init --keyring ring.json");
+    bench.done("generate --out log.pem --no-encrypt");
+    bench.done("keyring add --keyring ring.json --role log --note-name log.example.org --key log.pub");
+    for root in ["a", "b", "c"] {
+        bench.done(&format!("generate --out {root}.pem --no-encrypt"));
+        bench.done(&format!("keyring add --keyring ring.json --role root --key {root}.pub"));
+    }
+    fs::copy(bench.path("ring.json"), bench.path("v5.json")).unwrap();
+    bench.done("keyring set --keyring ring.json --threshold 2");
+    fs::copy(bench.path("ring.json"), bench.path("v6.json")).unwrap();
+    bench.done("generate --out acme.pem --no-encrypt");
+    bench.done("keyring add --keyring ring.json --role vendor --mesh acme-mesh --key acme.pub");
+    fs::rename(bench.path("ring.json"), bench.path("v7.json")).unwrap();
+    bench
+}
 
-    let sign = |file: &str, key: &str| format!("statement suite {file} --key {key} --out x.json");
-    bench.refused("statement suite released.json --key suite.pem --out released.sigstore.json", 2, "file-exists");
-    fs::write(bench.path("draft.json"), DRAFT.bytes).unwrap();
-    bench.refused(&sign("draft.json", "suite.pem"), 2, "suite-draft");
-    bench.write("torn.json", "{");
-    bench.refused(&sign("torn.json", "suite.pem"), 2, "suite-invalid");
-    bench.refused(&sign("absent.json", "suite.pem"), 2, "file-unreadable");
-    bench.refused(&sign("released.json", "suite.pub"), 6, "key-file-format");
-    assert!(!bench.path("x.json").exists());
+#[test]
+fn threshold_and_quorum_are_set_within_their_bounds() {
+    let bench = with_roots();
+    let set = |rest: &str| format!("keyring set --keyring v7.json {rest}");
+    let before = bench.read("v7.json");
+    bench.refused(&set("--threshold 4"), 2, "threshold-range");
+    bench.refused(&set("--threshold 0"), 2, "threshold-range");
+    bench.refused(&set("--quorum 1"), 2, "quorum-range");
+    bench.refused(&set("--threshold 2"), 2, "keyring-same");
+    bench.refused(&set("--quorum none"), 2, "keyring-same");
+    bench.run(&set("")).assert_usage("--threshold");
+    bench.run(&set("--quorum all")).assert_usage("neither a number nor none");
+    bench.run(&set("--threshold none")).assert_usage("--threshold");
+    assert_eq!(bench.read("v7.json"), before);
+
+    bench.done("generate --out w.pem --no-encrypt");
+    bench.done("keyring add --keyring v7.json --role witness --note-name w.example.org/1 --key w.pub");
+    let run = bench.run(&set("--threshold 3 --quorum 1"));
+    assert!(run.stderr.contains("version 9: threshold 3, quorum 1\n"), "{}", run.stderr);
+    let shown = bench.done("keyring show --keyring v7.json");
+    assert_eq!((line(&shown, "threshold "), line(&shown, "quorum    ")), ("3", "1"));
+    bench.refused("keyring revoke --keyring v7.json --key w", 2, "quorum-range");
+    bench.refused("keyring revoke --keyring v7.json --key a", 2, "threshold-range");
+    bench.done(&set("--quorum none"));
+    let shown: serde_json::Value = serde_json::from_str(&bench.done("keyring show --keyring v7.json -o json")).unwrap();
+    assert_eq!((&shown["threshold"], &shown["quorum"]), (&serde_json::json!(3), &serde_json::Value::Null));
+    assert_eq!(shown["keys"][5]["noteName"], "w.example.org/1");
+}
+
+/// A bench with a log's key, and two witnesses' of which one is known by an address.
+fn with_log() -> Bench {
+    let bench = Bench::new();
+    bench.done("keyring init --keyring ring.json");
+    for key in ["log", "w1", "w2"] {
+        bench.done(&format!("generate --out {key}.pem --no-encrypt"));
+    }
+    bench.done("keyring add --keyring ring.json --role log --note-name log.example.org --key log.pub");
+    let witness = |rest: &str| bench.done(&format!("keyring add --keyring ring.json --role witness {rest}"));
+    witness("--note-name w.example.org/1 --url https://w.example.org/a --key w1.pub");
+    witness("--note-name w.example.org/2 --key w2.pub");
+    bench
+}
+
+#[test]
+fn other_tools_are_told_of_log_and_witnesses() {
+    let bench = with_log();
+    let (keyring, _) = Keyring::read(bench.read("ring.json").as_bytes()).unwrap();
+    let [log, w1, w2] = &keyring.keys().iter().map(|entry| entry.vkey().unwrap()).collect::<Vec<_>>()[..] else {
+        panic!("{keyring:?}")
+    };
+    assert_eq!(*log, vkey("log.example.org", VkeyKind::Log, &keyring.keys()[0].public_key));
+    let witnesses = format!("witness w1 {w1} https://w.example.org/a\nwitness w2 {w2}\n");
+    let policy = bench.done("keyring policy --keyring ring.json");
+    assert_eq!(policy, format!("log {log}\n{witnesses}quorum none\n"));
+
+    bench.done("keyring set --keyring ring.json --quorum 2");
+    let policy = bench.done("keyring policy --keyring ring.json --log-url https://log.example.org/smi");
+    let group = "group quorum-group 2 w1 w2\nquorum quorum-group\n";
+    assert_eq!(policy, format!("log {log} https://log.example.org/smi\n{witnesses}{group}"));
+    bench.run("keyring policy --keyring ring.json --log-url log.example.org").assert_usage("address");
+
+    let root: serde_json::Value =
+        serde_json::from_str(&bench.done("keyring trusted-root --keyring ring.json")).unwrap();
+    assert_eq!(root["mediaType"], "application/vnd.dev.sigstore.trustedroot+json;version=0.1");
+    let tlog = &root["tlogs"][0];
+    let spki = bench.read("log.pub").lines().nth(1).unwrap().to_owned();
+    assert_eq!((&tlog["baseUrl"], &tlog["publicKey"]["rawBytes"]), (&"https://log.example.org".into(), &spki.into()));
+    assert_eq!(tlog["logId"], tlog["checkpointKeyId"]);
+    assert_eq!(tlog["logId"]["keyId"].as_str().map(str::len), Some(44));
+    assert_eq!(root["tlogs"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn without_a_log_key_nothing_is_said_of_it() {
+    let bench = with_log();
+    let row = bench.done("keyring show --keyring ring.json");
+    assert!(line(&row, "w1").ends_with("w.example.org/1 https://w.example.org/a"), "{row}");
+    bench.done("keyring revoke --keyring ring.json --key log --from-index 9");
+    bench.refused("keyring policy --keyring ring.json", 2, "log-key-missing");
+    bench.refused("keyring trusted-root --keyring ring.json", 2, "log-key-missing");
+    bench.done("generate --out log-2.pem --no-encrypt");
+    let again = "keyring add --keyring ring.json --role log --note-name log.example.org --key log-2.pub";
+    bench.refused(again, 2, "note-name-taken");
+    bench.done("keyring add --keyring ring.json --role log --note-name log-2.example.org --key log-2.pub");
+    bench.done("generate --out log-3.pem --no-encrypt");
+    let second = "keyring add --keyring ring.json --role log --note-name log-3.example.org --key log-3.pub";
+    bench.refused(second, 2, "log-key-present");
 }
 
 #[test]
@@ -408,10 +495,18 @@ fn every_help_has_an_example() {
         "show",
         "statement",
         "statement suite",
+        "statement keyring",
+        "statement review",
+        "statement withdrawal",
+        "statement supersession",
+        "statement sign",
         "keyring",
         "keyring init",
         "keyring add",
         "keyring revoke",
+        "keyring set",
+        "keyring policy",
+        "keyring trusted-root",
         "keyring show",
     ];
     for command in commands {

@@ -39,7 +39,7 @@ use smi_verifier::view::View;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::cell::{Cell, CellError};
-use crate::recover::{Recovered, encode};
+use crate::recover::{self, Recovered, encode};
 use crate::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, Store, StoreError};
 
 /// Bytes of the blobs of the largest batch, unless one blob alone has more.
@@ -429,12 +429,10 @@ impl Writer {
     fn add(&mut self, submission: Submission, batch: &mut Adding) -> Result<Result<Answer, SubmitError>, StoreError> {
         let Submission { said, leaf, hash, blob } = submission;
         let digest = said.payload();
-        let present = match batch.at.get(&digest) {
-            Some(index) => Some(*index),
-            None => self.store.index_of(&digest)?,
-        };
-        if let Some(index) = present {
-            return Ok(Ok(Answer::Present { index, digest }));
+        if let Some((index, signer)) = self.present(&digest, batch)? {
+            let same = said.signers().first().is_some_and(|first| first.key.key_id().to_string() == signer);
+            let taken = Finding { code: Code::PayloadTaken, detail: format!("entry {index}, by key {signer}") };
+            return Ok(if same { Ok(Answer::Present { index, digest }) } else { Err(SubmitError::Refused(taken)) });
         }
         let entry = match self.ledger.admit(&said) {
             Ok(entry) => entry,
@@ -452,11 +450,21 @@ impl Writer {
         };
         self.ledger.add(&entry, keyring);
         let index = entry.index;
-        batch.at.insert(digest, index);
+        batch.at.insert(digest, batch.entries.len());
         batch.additions.push(Addition { digest, entry: bytes, leaf, blob });
         batch.hashes.push(hash);
         batch.entries.push((entry, before));
         Ok(Ok(Answer::Added { index, digest }))
+    }
+
+    /// Where a payload is already, and the key that signed it there.
+    fn present(&self, digest: &Digest, batch: &Adding) -> Result<Option<(u64, String)>, StoreError> {
+        if let Some(at) = batch.at.get(digest) {
+            let (entry, _) = &batch.entries[*at];
+            return Ok(Some((entry.index, entry.key_id.clone())));
+        }
+        let Some(index) = self.store.index_of(digest)? else { return Ok(None) };
+        Ok(Some((index, recover::entry(&*self.store, index)?.1.key_id)))
     }
 
     /// Makes the ledger what it was before a batch that was not committed.
@@ -498,7 +506,8 @@ struct Adding {
     hashes: Vec<Hash>,
     /// What was folded into the ledger, with the keyring before it.
     entries: Vec<(Entry, Option<Arc<Trusted>>)>,
-    at: BTreeMap<Digest, u64>,
+    /// The place of each payload among the entries.
+    at: BTreeMap<Digest, usize>,
 }
 
 /// Why a head was not signed and kept.

@@ -13,7 +13,7 @@ fn open(folder: &Path) -> Result<SledStore, OpenError> {
     SledStore::open(folder, Mark { demonstration: false })
 }
 
-/// A store in which entries 0 and 1 are a batch, and 2 and 3 the last one. Its blobs have 100 bytes each.
+/// A store in which entries 0 and 1 are a batch, and 2 and 3 the last one. Leaf and blob of each have 100 bytes.
 fn stored(folder: &Path) {
     let store = open(folder).unwrap();
     store.commit(0, &[addition(0), addition(1)]).unwrap();
@@ -21,7 +21,8 @@ fn stored(folder: &Path) {
 }
 
 fn addition(number: u8) -> Addition {
-    Addition { digest: Digest::of(&[number]), entry: vec![number; 10], blob: vec![number; 100] }
+    let bytes = |len| vec![number; len];
+    Addition { digest: Digest::of(&[number]), entry: bytes(10), leaf: bytes(20), blob: bytes(80) }
 }
 
 fn damage(folder: &Path) -> Damage {
@@ -57,6 +58,7 @@ fn large_entries_need_no_files_of_their_own() {
         let addition = |number: u64| Addition {
             digest: Digest::of(&number.to_be_bytes()),
             entry: vec![7; smi_publisher::store::MAX_ENTRY_BYTES],
+            leaf: Vec::new(),
             blob: Vec::new(),
         };
         let batch: Vec<_> = (batch * 256..).take(256).map(addition).collect();

@@ -144,7 +144,8 @@ pub enum ProofError {
     NewRoot,
 }
 
-/// Checks that the entry with the hash `leaf` is at `index` in the tree with `size` entries and this root.
+/// Checks that the entry with the hash `leaf` is at `index` in the tree with `size` entries and this root. Size and root
+/// come from one checkpoint: where sizes give a proof the same shape, the proof alone does not tell them apart.
 pub fn check_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), ProofError> {
     if index >= size {
         return Err(ProofError::Index { index, size });
@@ -155,7 +156,7 @@ pub fn check_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root:
     if found == *root { Ok(()) } else { Err(ProofError::Root) }
 }
 
-/// Checks that the tree `new` begins with the entries of the tree `old`; each is a size and a root.
+/// Checks that the tree `new` begins with the entries of the tree `old`; each is a size and a root, of one checkpoint.
 pub fn check_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> Result<(), ProofError> {
     let ((old_size, old_root), (new_size, new_root)) = (old, new);
     if old_size > new_size {
@@ -593,6 +594,25 @@ mod tests {
     }
 
     #[test]
+    fn a_consistency_proof_to_another_size_is_refused_unless_its_shape_is_the_same() {
+        let tree = tree();
+        for new in 2..=40_u64 {
+            for old in 1..new {
+                let roots = (tree.root_at(old).unwrap(), tree.root_at(new).unwrap());
+                let proof = tree.consistency(old, new).unwrap();
+                let shape = |new: u64| {
+                    let path = Path::new(old - 1, new - 1, old.trailing_zeros());
+                    (path.below, path.edge)
+                };
+                for other in [new - 1, new + 1] {
+                    let accepted = check_consistency((old, &roots.0), (other, &roots.1), &proof).is_ok();
+                    assert_eq!(accepted, old < other && shape(other) == shape(new), "{old} to {new} as {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn corrupted_consistency_proofs_are_refused() {
         let tree = tree();
         for new in 1..=20 {
@@ -647,9 +667,9 @@ mod tests {
     #[test]
     fn no_number_is_too_large() {
         let (tree, hash) = (tree(), Hash::EMPTY);
-        let numbers =
-            (0..64).flat_map(|shift| [1_u64 << shift, (1 << shift) - 1, !(1 << shift), u64::MAX << shift]).chain([70]);
-        let numbers: Vec<_> = numbers.collect();
+        let numbers = [0, 1, 6, 7, 31, 32, 33, 61, 62, 63].into_iter();
+        let numbers = numbers.flat_map(|shift| [1_u64 << shift, (1 << shift) - 1, !(1 << shift), u64::MAX << shift]);
+        let numbers: Vec<_> = numbers.chain([70]).collect();
         for &one in &numbers {
             for &two in &numbers {
                 for proof in [&[][..], &[hash][..], &[hash; 63][..], &[hash; 64][..], &[hash; 65][..]] {
@@ -665,6 +685,88 @@ mod tests {
             assert_eq!(tree.hashes(0, one, 1).is_some(), one == 0);
             assert_eq!(tree.hashes(0, 0, u16::try_from(one & 0xffff).unwrap()).is_some(), matches!(one, 1..=70));
         }
+    }
+
+    /// The definitions once more, for trees whose entries are all the same: those can be of any size.
+    struct Uniform {
+        /// By level, the root of so many entries.
+        complete: Vec<Hash>,
+    }
+
+    impl Uniform {
+        fn new() -> Self {
+            let leaf = Hash::of_leaf(b"");
+            let level = |hash: &Hash| Some(Hash::of_node(hash, hash));
+            Self { complete: std::iter::successors(Some(leaf), level).take(64).collect() }
+        }
+
+        /// The largest power of two below n.
+        fn left(n: u64) -> u64 {
+            1 << (n - 1).ilog2()
+        }
+
+        fn root(&self, n: u64) -> Hash {
+            if n.is_power_of_two() {
+                return self.complete[n.trailing_zeros() as usize];
+            }
+            let k = Self::left(n);
+            Hash::of_node(&self.root(k), &self.root(n - k))
+        }
+
+        fn path(&self, m: u64, n: u64) -> Vec<Hash> {
+            if n == 1 {
+                return Vec::new();
+            }
+            let k = Self::left(n);
+            if m < k {
+                [self.path(m, k), vec![self.root(n - k)]].concat()
+            } else {
+                [self.path(m - k, n - k), vec![self.root(k)]].concat()
+            }
+        }
+
+        fn subproof(&self, m: u64, n: u64, whole: bool) -> Vec<Hash> {
+            if m == n {
+                return if whole { Vec::new() } else { vec![self.root(n)] };
+            }
+            let k = Self::left(n);
+            if m <= k {
+                [self.subproof(m, k, whole), vec![self.root(n - k)]].concat()
+            } else {
+                [self.subproof(m - k, n - k, false), vec![self.root(k)]].concat()
+            }
+        }
+    }
+
+    #[test]
+    fn proofs_in_trees_of_any_size_are_checked() {
+        let tree = Uniform::new();
+        let sizes = [1, 2, 3, 5, 1 << 32, (1 << 40) + 3, (1 << 62) - 1, 1 << 62, (1 << 63) + 1, u64::MAX - 1, u64::MAX];
+        let mut longest = 0;
+        for new in sizes {
+            let root = tree.root(new);
+            for index in sizes.into_iter().flat_map(|size| [size - 1, size / 3]).filter(|index| *index < new) {
+                let mut proof = tree.path(index, new);
+                assert_eq!(check_inclusion(&tree.complete[0], index, new, &proof, &root), Ok(()), "{index} of {new}");
+                proof.push(root);
+                let expected = proof.len() - 1;
+                let refused = Err(ProofError::Length { expected, found: expected + 1 });
+                assert_eq!(check_inclusion(&tree.complete[0], index, new, &proof, &root), refused);
+            }
+            for old in sizes.into_iter().flat_map(|size| [size, size / 3 + 1]).filter(|old| *old <= new) {
+                let mut proof = tree.subproof(old, new, true);
+                let (old, new) = ((old, &tree.root(old)), (new, &root));
+                assert_eq!(check_consistency(old, new, &proof), Ok(()), "{} to {}", old.0, new.0);
+                if new.0 <= 1 << 62 {
+                    longest = longest.max(proof.len());
+                }
+                proof.push(root);
+                let expected = proof.len() - 1;
+                let refused = Err(ProofError::Length { expected, found: expected + 1 });
+                assert_eq!(check_consistency(old, new, &proof), refused, "{} to {}", old.0, new.0);
+            }
+        }
+        assert_eq!(longest, MAX_PROOF_HASHES);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use smi_schemas::Digest;
+use tokio::sync::oneshot;
 
 use super::{Addition, CommitError, Store, StoreError, check};
 
@@ -41,7 +42,11 @@ struct Disk {
     faults: VecDeque<Option<Fault>>,
     /// The sizes of the batches that were to be committed.
     batches: Vec<usize>,
+    held: Option<Held>,
 }
+
+/// What the next commit does before it begins: it says so, and waits until the other end is dropped.
+type Held = (oneshot::Sender<()>, mpsc::Receiver<()>);
 
 impl Memory {
     /// The same store, opened again.
@@ -51,6 +56,13 @@ impl Memory {
 
     pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.disk.lock().unwrap().faults.extend(faults);
+    }
+
+    /// Holds the next commit up until what is returned second is dropped; the first says when it has come.
+    pub(crate) fn hold_next(&self) -> (oneshot::Receiver<()>, mpsc::Sender<()>) {
+        let ((busy, is_busy), (release, released)) = (oneshot::channel(), mpsc::channel());
+        self.disk.lock().unwrap().held = Some((busy, released));
+        (is_busy, release)
     }
 
     pub(crate) fn batches(&self) -> Vec<usize> {
@@ -92,6 +104,11 @@ impl Store for Memory {
     fn commit(&self, expected_head: u64, batch: &[Addition]) -> Result<(), CommitError> {
         assert!(!self.stopped.load(Ordering::SeqCst), "a commit after the state was not known");
         check(self, expected_head, batch)?;
+        let held = self.disk.lock().unwrap().held.take();
+        if let Some((busy, released)) = held {
+            let _ = busy.send(());
+            let _ = released.recv();
+        }
         let mut disk = self.disk.lock().unwrap();
         disk.batches.push(batch.len());
         let fault = disk.faults.pop_front().flatten();
