@@ -20,12 +20,11 @@
 //! A crash before the note is kept leaves a head that is signed and not published; starting asks again. A crash after it
 //! leaves one that has its quorum and that nobody was shown; starting shows it.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smi_keys::files::{self, Access, FileError};
+use smi_keys::files::{self, FileError};
 use smi_keys::keyring::Keyring;
 use smi_schemas::names::Slug;
 use smi_verifier::note::{Checkpoint, MAX_NOTE_BYTES, Note, NoteKey};
@@ -82,16 +81,10 @@ impl Kept {
         }
     }
 
-    /// Replaces the note. A crash leaves the one or the other, and at the very first the beginning of one, which is no
-    /// note.
+    /// Replaces the note. A crash leaves the one or the other.
     fn save(&self, note: &Note) -> Result<(), FileError> {
-        let bytes = note.to_bytes();
-        match files::update(&self.0, MAX_NOTE_BYTES, |_| Ok::<_, FileError>((bytes.clone(), ()))) {
-            Err(FileError::Unreadable { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
-                files::create(&self.0, &bytes, Access::Default)
-            }
-            saved => saved,
-        }
+        // Not `update`: it would wait for the folder's lock, which is the store's for as long as it is open.
+        files::replace(&self.0, &note.to_bytes())
     }
 }
 

@@ -296,3 +296,6 @@ fn causes(error: &dyn std::error::Error) -> String {
     }
     if text.is_empty() { error.to_string() } else { text.join(": ") }
 }
+
+#[cfg(test)]
+mod tests;

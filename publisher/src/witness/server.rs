@@ -415,3 +415,6 @@ fn text(status: StatusCode, body: impl Into<Body>) -> Response {
     ];
     (status, headers, body.into()).into_response()
 }
+
+#[cfg(test)]
+mod tests;
