@@ -25,5 +25,6 @@ pub mod meters;
 pub mod page;
 pub mod problem;
 pub mod recover;
+pub mod replay;
 pub mod store;
 pub mod witness;

@@ -87,9 +87,9 @@ pub struct Signer {
 #[derive(Debug)]
 pub struct Submission {
     said: Said,
-    leaf: Vec<u8>,
-    hash: Hash,
-    blob: Vec<u8>,
+    pub(crate) leaf: Vec<u8>,
+    pub(crate) hash: Hash,
+    pub(crate) blob: Vec<u8>,
 }
 
 impl Submission {
@@ -202,7 +202,7 @@ impl Log {
     ) -> Result<(Self, View), StartError> {
         let Recovered { tree, ledger, view } = recovered;
         let last = cell.load()?;
-        agrees(&tree, last.as_deref(), &signer)?;
+        agrees(&tree, last.as_deref(), &signer.public()?)?;
 
         // A crash in here leaves the head that was signed last, or the new one, and in both cases the same entries.
         let head = signer.sign(&tree, ledger.trusted())?;
@@ -308,18 +308,18 @@ impl Signer {
     }
 }
 
-/// That a tree contains the one that was signed last.
-fn agrees(tree: &Tree, last: Option<&[u8]>, signer: &Signer) -> Result<(), StartError> {
+/// How many entries were signed, if a tree contains the one that was signed last.
+pub fn agrees(tree: &Tree, last: Option<&[u8]>, log: &NoteKey) -> Result<u64, StartError> {
     let stored = tree.size();
     let Some(last) = last else {
         // A crash when the store was created may have left it without a cell, and without entries.
-        return if stored == 0 { Ok(()) } else { Err(StartError::CellMissing { stored }) };
+        return if stored == 0 { Ok(0) } else { Err(StartError::CellMissing { stored }) };
     };
-    let foreign = |why: String| StartError::CellForeign { origin: signer.origin.clone(), why };
-    let last = open(last, &signer.public()?).map_err(|error| foreign(error.to_string()))?;
+    let foreign = |why: String| StartError::CellForeign { origin: log.name().to_owned(), why };
+    let last = open(last, log).map_err(|error| foreign(error.to_string()))?;
     let signed = last.checkpoint().size();
     match tree.root_at(signed) {
-        Some(root) if root == *last.checkpoint().root() => Ok(()),
+        Some(root) if root == *last.checkpoint().root() => Ok(signed),
         Some(_) => Err(StartError::Differs { signed }),
         None => Err(StartError::Behind { stored, signed }),
     }

@@ -1,14 +1,17 @@
-use std::sync::Mutex;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Mutex, mpsc as channel};
+use std::task::Poll;
 
 use futures_util::future::join_all;
 use smi_schemas::bundle::Bundle;
 use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::said::{verify_first, verify_said};
-use tokio::time::Duration;
 
 use super::*;
 use crate::store::memory::{Fault, Memory};
 
+mod faults;
 #[path = "../../tests/honest/mod.rs"]
 mod honest;
 
@@ -29,6 +32,73 @@ impl Cell for Kept {
         *kept = Some(new.to_owned());
         Ok(())
     }
+}
+
+/// A store that can hold up whoever begins a batch.
+struct Gated {
+    store: Arc<dyn Store>,
+    held: Mutex<Option<(oneshot::Sender<()>, channel::Receiver<()>)>>,
+}
+
+impl Gated {
+    fn new(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { store, held: Mutex::default() })
+    }
+
+    /// Holds up whoever next asks for the head, until what is returned second is dropped; the first says that somebody
+    /// waits there.
+    fn hold(&self) -> (oneshot::Receiver<()>, channel::Sender<()>) {
+        let ((waits, is_waiting), (release, released)) = (oneshot::channel(), channel::channel());
+        *self.held.lock().unwrap() = Some((waits, released));
+        (is_waiting, release)
+    }
+}
+
+impl Store for Gated {
+    fn head(&self) -> Result<u64, StoreError> {
+        let held = self.held.lock().unwrap().take();
+        if let Some((waits, released)) = held {
+            let _ = waits.send(());
+            let _ = released.recv();
+        }
+        self.store.head()
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.entry(index)
+    }
+
+    fn leaf(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.leaf(index)
+    }
+
+    fn index_of(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        self.store.index_of(digest)
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.blob(digest)
+    }
+
+    fn commit(&self, expected_head: u64, batch: &[Addition]) -> Result<(), CommitError> {
+        self.store.commit(expected_head, batch)
+    }
+}
+
+/// What comes of `rest`, which is begun while the writer is busy with `first` and ends after it.
+async fn behind<A, B>(gate: &Gated, first: impl Future<Output = A>, rest: impl Future<Output = B>) -> (A, B) {
+    let (busy, release) = gate.hold();
+    tokio::join!(first, async {
+        busy.await.unwrap();
+        let mut rest = pin!(rest);
+        // Polled once, it has put into the queue whatever it submits.
+        let polled = poll_fn(|context| Poll::Ready(rest.as_mut().poll(context))).await;
+        drop(release);
+        match polled {
+            Poll::Ready(done) => done,
+            Poll::Pending => rest.await,
+        }
+    })
 }
 
 /// Something to submit: 0 is the first keyring, and every other number a release of its own.
@@ -58,31 +128,38 @@ fn policy() -> Policy {
 
 fn open(store: Arc<dyn Store>, cell: Box<dyn Cell>) -> Result<Log, StartError> {
     let recovered = Recovered::read(&*store, store.head()?)?;
-    let signer = Signer { origin: honest::ORIGIN.to_owned(), key: honest::key("log") };
-    Log::start(store, cell, signer, recovered).map(|(log, _)| log)
+    Log::start(store, cell, signer(), recovered).map(|(log, _)| log)
+}
+
+fn signer() -> Signer {
+    Signer { origin: honest::ORIGIN.to_owned(), key: honest::key("log") }
 }
 
 /// A log with its first entry, in memory.
 struct Bench {
     store: Arc<Memory>,
+    gate: Arc<Gated>,
     cell: Kept,
     log: Log,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let (store, cell) = (Arc::new(Memory::default()), Kept::default());
-        let log = open(Arc::clone(&store) as Arc<dyn Store>, Box::new(cell.clone())).unwrap();
-        assert_eq!(log.submit(submission(0)).await.unwrap(), Answer::Added { index: 0, digest: digest(0) });
-        Self { store, cell, log }
+        let bench = Self::start(Arc::default(), Kept::default());
+        assert_eq!(bench.log.submit(submission(0)).await.unwrap(), Answer::Added { index: 0, digest: digest(0) });
+        bench
     }
 
     /// The same, started again.
     async fn again(self) -> Self {
         self.log.close().await;
-        let store = Arc::new(self.store.reopen());
-        let log = open(Arc::clone(&store) as Arc<dyn Store>, Box::new(self.cell.clone())).unwrap();
-        Self { store, cell: self.cell, log }
+        Self::start(Arc::new(self.store.reopen()), self.cell)
+    }
+
+    fn start(store: Arc<Memory>, cell: Kept) -> Self {
+        let gate = Gated::new(Arc::clone(&store) as Arc<dyn Store>);
+        let log = open(Arc::clone(&gate) as Arc<dyn Store>, Box::new(cell.clone())).unwrap();
+        Self { store, gate, cell, log }
     }
 
     async fn submit(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Result<Answer, SubmitError>> {
@@ -91,19 +168,7 @@ impl Bench {
 
     /// What comes of `rest`, which is begun while the writer is busy with submission 1 and ends after it.
     async fn behind<T>(&self, rest: impl Future<Output = T>) -> T {
-        let (busy, release) = self.store.hold_next();
-        let (first, rest, ()) = tokio::join!(
-            self.log.submit(submission(1)),
-            async {
-                busy.await.unwrap();
-                rest.await
-            },
-            async {
-                // Long enough for the rest to have been polled, and to wait in the queue.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                drop(release);
-            }
-        );
+        let (first, rest) = behind(&self.gate, self.log.submit(submission(1)), rest).await;
         assert_eq!(first.unwrap(), Answer::Added { index: 1, digest: digest(1) });
         rest
     }
@@ -189,7 +254,7 @@ async fn closing_finishes_what_was_taken() {
     assert!(answers.iter().all(Result::is_ok));
     assert!(!bench.log.is_running());
     assert!(matches!(bench.submit([6]).await[..], [Err(SubmitError::Stopped)]));
-    assert_eq!(Arc::strong_count(&bench.store), 1, "the writer has let go of it");
+    assert_eq!(Arc::strong_count(&bench.gate), 1, "the writer has let go of it");
 }
 
 #[tokio::test]

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 
 use smi_schemas::Digest;
-use tokio::sync::oneshot;
 
 use super::{Addition, CommitError, Store, StoreError, check};
 
@@ -22,15 +21,12 @@ pub(crate) enum Fault {
     UnknownButStore,
 }
 
-impl Fault {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::FailAndDrop, Self::FailButStore, Self::UnknownAndDrop, Self::UnknownButStore];
-}
-
 /// One opening of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     disk: Arc<Mutex<Disk>>,
+    /// Whoever commits holds it.
+    writing: Arc<Mutex<()>>,
     stopped: AtomicBool,
 }
 
@@ -42,27 +38,28 @@ struct Disk {
     faults: VecDeque<Option<Fault>>,
     /// The sizes of the batches that were to be committed.
     batches: Vec<usize>,
-    held: Option<Held>,
+    /// Faults that were met.
+    met: usize,
 }
-
-/// What the next commit does before it begins: it says so, and waits until the other end is dropped.
-type Held = (oneshot::Sender<()>, mpsc::Receiver<()>);
 
 impl Memory {
     /// The same store, opened again.
     pub(crate) fn reopen(&self) -> Self {
-        Self { disk: Arc::clone(&self.disk), stopped: AtomicBool::new(false) }
+        let (disk, writing) = (Arc::clone(&self.disk), Arc::clone(&self.writing));
+        Self { disk, writing, stopped: AtomicBool::new(false) }
     }
 
     pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.disk.lock().unwrap().faults.extend(faults);
     }
 
-    /// Holds the next commit up until what is returned second is dropped; the first says when it has come.
-    pub(crate) fn hold_next(&self) -> (oneshot::Receiver<()>, mpsc::Sender<()>) {
-        let ((busy, is_busy), (release, released)) = (oneshot::channel(), mpsc::channel());
-        self.disk.lock().unwrap().held = Some((busy, released));
-        (is_busy, release)
+    pub(crate) fn fail_no_more(&self) {
+        self.disk.lock().unwrap().faults.clear();
+    }
+
+    /// How many commits failed as they were told to.
+    pub(crate) fn faults(&self) -> usize {
+        self.disk.lock().unwrap().met
     }
 
     pub(crate) fn batches(&self) -> Vec<usize> {
@@ -103,15 +100,12 @@ impl Store for Memory {
 
     fn commit(&self, expected_head: u64, batch: &[Addition]) -> Result<(), CommitError> {
         assert!(!self.stopped.load(Ordering::SeqCst), "a commit after the state was not known");
+        let _writing = self.writing.lock().unwrap();
         check(self, expected_head, batch)?;
-        let held = self.disk.lock().unwrap().held.take();
-        if let Some((busy, released)) = held {
-            let _ = busy.send(());
-            let _ = released.recv();
-        }
         let mut disk = self.disk.lock().unwrap();
         disk.batches.push(batch.len());
         let fault = disk.faults.pop_front().flatten();
+        disk.met += usize::from(fault.is_some());
         if matches!(fault, None | Some(Fault::FailButStore | Fault::UnknownButStore)) {
             for addition in batch {
                 let index = disk.additions.len() as u64;
