@@ -11,12 +11,13 @@ use std::time::Duration;
 use smi_keys::keyring::Keyring;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::publish;
+use smi_publisher::heads::{Kept, PACE, Publishing, publish, recover};
 use smi_publisher::http::{self, Publisher};
 use smi_publisher::intake::{DAILY_QUOTA, Intake};
 use smi_publisher::log::{Log, Signer, Submission};
-use smi_publisher::recover::Recovered;
+use smi_publisher::meters::Meters;
 use smi_publisher::store::{Mark, SledStore, Store};
+use smi_publisher::witness::client::Witnesses;
 use smi_schemas::Digest;
 use smi_schemas::record::{KeyringChange, Review, Supersession, Verdict, Withdrawal};
 use smi_verifier::policy::Policy;
@@ -63,7 +64,8 @@ impl Running {
     pub async fn start(folder: &Path, settings: Settings) -> Self {
         let store: Arc<dyn Store> =
             Arc::new(SledStore::open(&folder.join("data"), Mark { demonstration: false }).unwrap());
-        let recovered = Recovered::read(&*store, store.head().unwrap()).unwrap();
+        let kept = Kept::within(&folder.join("data"));
+        let (recovered, shown) = recover(&*store, &kept).unwrap();
         let is_new = recovered.ledger.size() == 0;
         let cell = Box::new(FileCell::new(&folder.join("data.checkpoint")));
         let signer = Signer { origin: vectors::ORIGIN.to_owned(), key: key("log") };
@@ -72,15 +74,26 @@ impl Running {
             log.submit(Submission::new(verify_first(&first(&settings.keyring)).unwrap())).await.unwrap();
         }
         let note_key = log_key(&settings.keyring).unwrap();
+        let meters = Arc::new(Meters::default());
+        let witnesses = Witnesses::new(note_key.clone(), log.tree(), Arc::clone(&meters), vectors::now);
         let feed = Arc::new(Feed::new(store, log.tree(), view, note_key));
-        let (show, published) = watch::channel(None);
-        let publishing = tokio::spawn(publish(log.head(), Arc::clone(&feed), show));
+        let (show, published) = watch::channel(shown.map(Arc::new));
+        let publishing = Publishing {
+            feed: Arc::clone(&feed),
+            witnesses,
+            pace: PACE,
+            kept,
+            meters: Arc::clone(&meters),
+            published: show,
+        };
+        let publishing = tokio::spawn(publish(log.head(), publishing));
         let (stopping, stopped) = watch::channel(false);
         let roads = Arc::new(Publisher {
             intake: Intake::new(settings.policy, settings.quota, log.clone()),
             feed,
             signed: log.head(),
             published,
+            meters,
             patience: Duration::from_secs(10),
             stop: stopped,
             demonstration: false,
