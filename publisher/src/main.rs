@@ -1,4 +1,4 @@
-//! `smi-publisher`: serves a log of accepted results.
+//! `smi-publisher`: serves a log of accepted results, or witnesses logs.
 
 mod args;
 mod command;
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Init(arguments) => command::init(&arguments),
         Command::Serve(arguments) => command::serve(&arguments),
+        Command::Witness(arguments) => command::witness(&arguments),
     };
     let exit = done.unwrap_or_else(|error| error.report());
     ExitCode::from(exit.number())

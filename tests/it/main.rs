@@ -6,6 +6,7 @@ mod claimed;
 mod crds;
 mod discrimination;
 mod documents;
+mod entries;
 mod execute;
 mod house;
 mod interop;

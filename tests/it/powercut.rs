@@ -93,6 +93,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
     let addition = |number: u64| Addition {
         digest: Digest::of(&number.to_be_bytes()),
         entry: vec![7; MAX_ENTRY_BYTES],
+        leaf: Vec::new(),
         blob: number.to_be_bytes().repeat(10),
     };
     let commit = |store: &SledStore| {

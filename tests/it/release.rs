@@ -10,7 +10,7 @@ use smi_keys::keyring::{Entry, KeyRef, Keyring, Publish, Role};
 use smi_schemas::Digest;
 use smi_schemas::bundle::Bundle;
 use smi_schemas::codes::Code;
-use smi_schemas::release::Release;
+use smi_schemas::record::Release;
 use smi_schemas::statement::Versioned;
 use smi_schemas::suite::{Carried, DRAFT, NEWEST, RELEASED, Suite, carried};
 use smi_tests::release::{ReleaseError, release};
@@ -147,13 +147,12 @@ fn keyring() -> Keyring {
     let mut keyring = Keyring::default();
     for role in Role::ALL {
         let vendor = role == Role::Vendor;
+        let note = matches!(role, Role::Log | Role::Witness);
         let entry = Entry {
-            name: role.as_str().parse().unwrap(),
-            role,
-            public_key: vectors::key(role.as_str()).public(),
             meshes: vendor.then(|| "example-mesh".parse().unwrap()).into_iter().collect(),
             publish: vendor.then_some(Publish::Direct),
-            revoked: None,
+            note_name: note.then(|| format!("{role}.example.org").parse().unwrap()),
+            ..Entry::new(role.as_str().parse().unwrap(), role, vectors::key(role.as_str()).public())
         };
         keyring.add(entry).unwrap();
     }
@@ -163,7 +162,7 @@ fn keyring() -> Keyring {
 /// The release of the newest suite, signed by the key of a name.
 fn signed(by: &str) -> Bundle {
     let (suite, digest) = Suite::read(NEWEST.bytes).unwrap();
-    let release = Release::new(Versioned { version: suite.version, digest }, vectors::now()).unwrap();
+    let release = Release::of(Versioned { version: suite.version, digest }, vectors::now()).unwrap();
     vectors::key(by).sign_statement(&release.to_bytes())
 }
 
@@ -179,8 +178,8 @@ fn a_release_is_signed_by_the_role_suite_alone() {
         let result = verified(&signed(role.as_str()).to_bytes(), &keyring, &newest);
         if role == Role::Suite {
             let released = result.unwrap();
-            assert_eq!((released.signer().as_str(), released.release().released_at()), ("suite", vectors::now()));
-            assert_eq!(released.release().suite().version.as_str(), NEWEST.version);
+            assert_eq!((released.signer().as_str(), released.release().says.released_at), ("suite", vectors::now()));
+            assert_eq!(released.release().says.version.as_str(), NEWEST.version);
         } else {
             assert_eq!(result.unwrap_err(), (Stage::Signer, Code::KeyRole), "{role}");
         }

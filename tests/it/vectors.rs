@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use smi_keys::keyring::Keyring;
 use smi_schemas::codes::{Class, Code};
 use smi_tests::vectors::{self, Expected};
-use smi_verifier::verify;
+use smi_verifier::policy::Receipts;
+use smi_verifier::{Stage, receipt, verify};
 
 fn folder() -> PathBuf {
     smi_tests::root().join("tests/vectors")
@@ -24,6 +25,7 @@ fn stored_vectors_are_the_generated_ones() {
     let mut files: Vec<(String, Vec<u8>)> = vec![
         ("sound.json".into(), vectors::sound()),
         ("claimed.json".into(), vectors::claimed()),
+        ("completed.json".into(), vectors::completed()),
         ("keyring.json".into(), vectors::keyring().to_bytes()),
         ("suite-draft.json".into(), vectors::draft()),
     ];
@@ -58,8 +60,12 @@ fn each_is_refused_for_its_own_rule_alone() {
             continue;
         };
         let (keyring, _) = Keyring::read(&keyring).unwrap();
-        let policy = vectors::policy(keyring, expected.max_age_seconds);
-        let refused = verify(&bundle, &policy, vectors::now()).map(|_| "accepted").unwrap_err();
+        let mut policy = vectors::policy(keyring, expected.max_age_seconds);
+        if expected.require_receipt {
+            policy.receipts = Receipts::Require;
+        }
+        let refused = verify(&bundle, &policy, vectors::now()).err();
+        let refused = refused.unwrap_or_else(|| panic!("{} was accepted", expected.name));
         let codes: Vec<Code> = refused.findings.iter().map(|finding| finding.code).collect();
         assert_eq!((refused.stage, codes), (stage, vec![expected.code]), "{}: {:?}", expected.name, refused.findings);
     }
@@ -71,11 +77,34 @@ fn without_its_fault_each_is_accepted() {
     let sound = fs::read(folder().join("sound.json")).unwrap();
     let policy = vectors::policy(keyring, None);
     let verified = verify(&sound, &policy, vectors::now()).unwrap();
-    assert_eq!(verified.withheld(), []);
+    assert_eq!(verified.withheld(), [] as [Code; 0]);
     for summary in verified.apis() {
         // The vectors' suite has no assertion about specs.
         assert_eq!(summary.passed, summary.scored, "{summary:?}");
     }
+}
+
+#[test]
+fn a_receipt_proves_its_place_and_its_time() {
+    let (keyring, _) = Keyring::read(&fs::read(folder().join("keyring.json")).unwrap()).unwrap();
+    let completed = fs::read(folder().join("completed.json")).unwrap();
+    let four_hours = Some(4 * 3600);
+    let policy = smi_verifier::policy::Policy { receipts: Receipts::Require, ..vectors::policy(keyring, four_hours) };
+    let verified = verify(&completed, &policy, vectors::now()).unwrap();
+    let receipt = verified.receipt().unwrap();
+    assert_eq!((receipt.origin.as_str(), receipt.index, receipt.size), (vectors::ORIGIN, 3, 7));
+    assert_eq!(receipt.witnesses.len(), 2);
+    let times = receipt.times.unwrap();
+    // Of two that cosigned a second apart, one may lie.
+    assert_eq!(times.logged_by.to_string(), "2026-01-02T09:00:01Z");
+    assert_eq!(times.current_at.to_string(), "2026-01-02T09:00:00Z");
+    assert_eq!(verified.undecided(), [] as [Stage; 0]);
+
+    let policy = vectors::policy(vectors::keyring_with(None), None);
+    let verified = verify(&completed, &policy, vectors::now()).unwrap();
+    assert_eq!(verified.undecided(), [Stage::Quorum, Stage::Freshness], "nobody's time is proven without a quorum");
+    let verified = verify(&vectors::sound(), &policy, vectors::now()).unwrap();
+    assert_eq!(verified.undecided(), receipt::STAGES);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod mutants;
 pub mod page;
+pub mod programme;
 pub mod release;
 pub mod shares;
 pub mod simulate;

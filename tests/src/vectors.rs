@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use smi_keys::SigningKey;
 use smi_keys::keyring::{Entry, Keyring, Publish, Revoked, Role};
-use smi_schemas::bundle::{Bundle, PAYLOAD_TYPE, Signature, pae};
+use smi_schemas::bundle::{Bundle, LogEntry, PAYLOAD_TYPE, Signature, pae};
 use smi_schemas::codes::Code;
+use smi_schemas::leaf::Leaf;
 use smi_schemas::names::Slug;
 use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{
@@ -24,7 +25,9 @@ use smi_schemas::suite::Suite;
 use smi_schemas::{Digest, Timestamp, digest};
 use smi_verifier::Stage;
 use smi_verifier::judge::Context;
-use smi_verifier::policy::{Policy, Suites};
+use smi_verifier::merkle::{Hash, Tree};
+use smi_verifier::note::{Checkpoint, KeyKind, NoteKey, cosign, sign_checkpoint};
+use smi_verifier::policy::{Policy, Receipts, Suites};
 
 use crate::simulate;
 
@@ -49,6 +52,9 @@ pub struct Expected {
     pub code: Code,
     /// The keyring that goes with it.
     pub keyring: String,
+    /// A receipt is required.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_receipt: bool,
     /// The greatest age admitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_seconds: Option<i64>,
@@ -78,6 +84,12 @@ enum Fault {
     Bundle(fn(Vec<u8>) -> Vec<u8>),
     /// The signature's bytes, after signing.
     Signature(fn(Vec<u8>) -> Vec<u8>),
+    /// The receipt, after the bundle was completed.
+    Receipt(fn(&mut LogEntry)),
+    /// The time at which witnesses cosigned, and how many of them.
+    Cosigned(u64, usize),
+    /// There is no receipt, and one is required.
+    NoReceipt,
     /// The signer's public key is the neutral point, for which anybody can sign.
     WeakKey,
 }
@@ -104,24 +116,53 @@ fn claim(statement: &mut Statement) {
     statement.predicate.mesh.claimed_unsupported = [Api::Specs, Api::Split].into();
 }
 
+/// The name of the log.
+pub const ORIGIN: &str = "log.example.org";
+
+/// The witnesses that the keyring names, of whom [`QUORUM`] must cosign.
+pub const WITNESSES: [&str; 3] = ["witness-1", "witness-2", "witness-3"];
+
+/// How many witnesses must cosign a receipt.
+pub const QUORUM: u32 = 2;
+
 /// The keyring of all vectors but those about keyrings.
 pub fn keyring() -> Keyring {
+    keyring_with(Some(QUORUM))
+}
+
+/// The same keyring with another quorum.
+pub fn keyring_with(quorum: Option<u32>) -> Keyring {
     let mut keyring = Keyring::default();
     for (name, role, meshes) in [
         ("vendor", Role::Vendor, &["example-mesh", "sandbox"][..]),
         ("other-vendor", Role::Vendor, &["other-mesh"]),
         ("retired-vendor", Role::Vendor, &["example-mesh"]),
+        ("careful-vendor", Role::Vendor, &["example-mesh"]),
         ("reviewer", Role::Reviewer, &[]),
+        ("root", Role::Root, &[]),
+        ("suite", Role::Suite, &[]),
+        ("log", Role::Log, &[]),
+        (WITNESSES[0], Role::Witness, &[]),
+        (WITNESSES[1], Role::Witness, &[]),
+        (WITNESSES[2], Role::Witness, &[]),
     ] {
+        let publish = if name == "careful-vendor" { Publish::AfterReview } else { Publish::Direct };
+        let note_name = match role {
+            Role::Log => Some(parsed(ORIGIN)),
+            Role::Witness => Some(parsed(&format!("{name}.example.org/w"))),
+            _ => None,
+        };
         let entry = Entry {
-            name: slug(name),
-            role,
-            public_key: key(name).public(),
             meshes: meshes.iter().copied().map(slug).collect(),
-            publish: (role == Role::Vendor).then_some(Publish::Direct),
+            publish: (role == Role::Vendor).then_some(publish),
+            note_name,
             revoked: (name == "retired-vendor").then_some(Revoked { from_index: 0 }),
+            ..Entry::new(slug(name), role, key(name).public())
         };
         keyring.add(entry).unwrap_or_else(|error| unreachable!("{error}"));
+    }
+    if quorum.is_some() {
+        keyring.set(keyring.threshold(), quorum).unwrap_or_else(|error| unreachable!("{error}"));
     }
     keyring
 }
@@ -132,7 +173,15 @@ pub fn policy(keyring: Keyring, max_age_seconds: Option<i64>) -> Policy {
     for bytes in [SUITE.to_vec(), draft()] {
         suites.add(&bytes).unwrap_or_else(|error| unreachable!("{error}"));
     }
-    Policy { keyring, suites, allow_sandbox: false, allow_draft: false, publication: true, max_age_seconds }
+    Policy {
+        keyring,
+        suites,
+        allow_sandbox: false,
+        allow_draft: false,
+        publication: true,
+        receipts: Receipts::Read,
+        max_age_seconds,
+    }
 }
 
 /// The same suite as a draft.
@@ -163,7 +212,12 @@ pub fn all() -> Vec<Vector> {
                 stage,
                 code,
                 keyring: keyring_name.to_owned(),
-                max_age_seconds: (code == Code::PolicyAge).then_some(3600),
+                require_receipt: matches!(fault, Fault::NoReceipt),
+                max_age_seconds: match code {
+                    Code::PolicyAge => Some(3600),
+                    Code::ReceiptStale => Some(4 * 3600),
+                    _ => None,
+                },
             };
             Vector { expected, bundle, keyring }
         })
@@ -195,13 +249,61 @@ fn made(fault: Option<&Fault>) -> (Vec<u8>, Vec<u8>) {
         let neutral = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         keyring = edited(&text, &signer.public().to_base64(), neutral).into();
     }
-    let bundle = Bundle {
+    let mut bundle = Bundle {
         payload_type: payload_type.to_owned(),
         payload: payload.into_bytes(),
         signature: Signature { keyid, sig },
+        further: Vec::new(),
+        log_entry: None,
     };
+    match fault {
+        Some(Fault::Receipt(edit)) => {
+            let mut entry = log_entry(&bundle, COSIGNED, 2);
+            edit(&mut entry);
+            bundle.log_entry = Some(entry);
+        }
+        Some(Fault::Cosigned(time, witnesses)) => bundle.log_entry = Some(log_entry(&bundle, *time, *witnesses)),
+        _ => {}
+    }
     let bytes = bundle.to_bytes();
     (if let Some(Fault::Bundle(edit)) = fault { edit(bytes) } else { bytes }, keyring)
+}
+
+/// When the witnesses cosigned, unless that is the fault: 2026-01-02T09:00:00Z.
+const COSIGNED: u64 = 1_767_344_400;
+
+/// The sound bundle with its receipt.
+pub fn completed() -> Vec<u8> {
+    let mut bundle = Bundle::read(&sound()).unwrap_or_else(|error| unreachable!("{error}"));
+    bundle.log_entry = Some(log_entry(&bundle, COSIGNED, 2));
+    bundle.to_bytes()
+}
+
+/// The place of a bundle in a log of seven entries, of which it is the fourth.
+fn log_entry(bundle: &Bundle, time: u64, witnesses: usize) -> LogEntry {
+    const INDEX: u64 = 3;
+    let body = Leaf::of(bundle, [key("vendor").public().to_spki_pem().as_str()]).to_bytes();
+    let mut tree = Tree::default();
+    for index in 0..7 {
+        tree.push(if index == INDEX { Hash::of_leaf(&body) } else { Hash::of_leaf(&[0]) });
+    }
+    let checkpoint = Checkpoint::new(ORIGIN, tree.size(), tree.root()).unwrap_or_else(|error| unreachable!("{error}"));
+    let mut note = sign_checkpoint(&checkpoint, &key("log"));
+    for (name, at) in WITNESSES[..witnesses].iter().zip(time..) {
+        let cosignature = cosign(&checkpoint, &format!("{name}.example.org/w"), &key(name), at);
+        let pushed = cosignature.map(|cosignature| note.push(cosignature));
+        assert!(matches!(pushed, Ok(Ok(()))), "{name} cosigns");
+    }
+    let Ok(log) = NoteKey::new(ORIGIN, KeyKind::Log, key("log").public()) else { unreachable!("a name") };
+    LogEntry {
+        index: INDEX,
+        log_id: *log.key_hash(),
+        root: *tree.root().as_bytes(),
+        size: tree.size(),
+        hashes: tree.inclusion(INDEX, 7).unwrap_or_default().iter().map(|hash| *hash.as_bytes()).collect(),
+        checkpoint: String::from_utf8_lossy(&note.to_bytes()).into_owned(),
+        body,
+    }
 }
 
 fn weak_key_id(key: &[u8; 32]) -> String {

@@ -3,6 +3,7 @@
 mod init;
 mod opened;
 mod serve;
+mod witness;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use smi_keys::key_file::ReadError;
 use smi_publisher::feed::FeedError;
 use smi_publisher::log::{StartError, SubmitError};
 use smi_publisher::store::{OpenError, StoreError};
+use smi_publisher::witness::server::OpenError as OpenWitnessError;
 use smi_schemas::Timestamp;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::suite::SuiteError;
@@ -22,6 +24,7 @@ use smi_verifier::Finding;
 pub(crate) use self::init::init;
 use self::opened::Opened;
 pub(crate) use self::serve::serve;
+pub(crate) use self::witness::witness;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,8 @@ pub(crate) enum CommandError {
     Log(#[from] StartError),
     #[error("{0}")]
     Submit(#[from] SubmitError),
+    #[error("{0}")]
+    Witness(#[from] OpenWitnessError),
     #[error("{address}: {cause}")]
     Listen { address: SocketAddr, cause: io::Error },
     #[error("a suite of this release: {0}")]
@@ -70,6 +75,7 @@ impl CommandError {
             Self::Feed(_) => Some(Code::StoreDamaged),
             Self::Log(error) => error.code(),
             Self::Submit(error) => Some(error.code()),
+            Self::Witness(error) => Some(error.code()),
             Self::Listen { .. } => Some(Code::AddressTaken),
             Self::Builtin(_) | Self::Io(_) => None,
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use smi_keys::SigningKey;
 use smi_keys::keyring::{Entry, Keyring, Publish, Role};
-use smi_verifier::policy::{Policy, Suites};
+use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::{Verified, verify};
 
 /// Writes a key file without a passphrase.
@@ -21,12 +21,9 @@ pub(crate) fn key(path: &Path, mode: u32) -> SigningKey {
 pub(crate) fn verified(bundle: &Path, key: &SigningKey, mesh: &str) -> Verified {
     let mut keyring = Keyring::default();
     let entry = Entry {
-        name: "vendor".parse().unwrap(),
-        role: Role::Vendor,
-        public_key: key.public(),
         meshes: [mesh.parse().unwrap()].into(),
         publish: Some(Publish::Direct),
-        revoked: None,
+        ..Entry::new("vendor".parse().unwrap(), Role::Vendor, key.public())
     };
     keyring.add(entry).unwrap();
     let policy = Policy {
@@ -35,6 +32,7 @@ pub(crate) fn verified(bundle: &Path, key: &SigningKey, mesh: &str) -> Verified 
         allow_sandbox: mesh == "sandbox",
         allow_draft: true,
         publication: false,
+        receipts: Receipts::Read,
         max_age_seconds: None,
     };
     let now = "2999-01-01T00:00:00Z".parse().unwrap();

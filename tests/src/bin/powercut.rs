@@ -17,10 +17,17 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
-use smi_publisher::log::{Answer, Log, Submission};
+use smi_publisher::cell::FileCell;
+use smi_publisher::log::{Answer, Log, Signer, Submission};
+use smi_publisher::recover::Recovered;
 use smi_publisher::store::sled::sync_file_system;
-use smi_publisher::store::{Mark, SledStore};
+use smi_publisher::store::{Mark, SledStore, Store};
 use smi_schemas::Digest;
+use smi_schemas::record::Release;
+use smi_schemas::statement::Versioned;
+use smi_tests::{programme, vectors};
+use smi_verifier::policy::Policy;
+use smi_verifier::said::{verify_first, verify_said};
 
 #[derive(Clone, Parser)]
 #[command(name = "powercut", about = "Logs additions and says of each when it is acknowledged")]
@@ -75,13 +82,24 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let barrier = arguments.barrier.function();
     let store = SledStore::open_with(&arguments.folder, Mark { demonstration: false }, barrier)?;
-    let log = Log::start(Arc::new(store))?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let recovered = Recovered::read(&*store, 0)?;
+    let is_new = recovered.ledger.size() == 0;
+    let cell = Box::new(FileCell::new(&FileCell::beside(&arguments.folder)));
+    let signer = Signer { origin: vectors::ORIGIN.to_owned(), key: vectors::key("log") };
+    let (log, _) = Log::start(store, cell, signer, recovered)?;
+    let keyring = vectors::keyring_with(None);
+    if is_new {
+        let first = verify_first(&programme::first(&keyring)).map_err(|refused| format!("{refused:?}"))?;
+        log.submit(Submission::new(first)).await?;
+    }
+    let policy = Arc::new(vectors::policy(keyring, None));
     let began = Instant::now();
     let end = arguments.seconds.map(|seconds| began + Duration::from_secs(seconds));
     // What one run submits, no other does.
     let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let callers: Vec<_> = (0..arguments.callers)
-        .map(|caller| tokio::spawn(call(log.clone(), format!("{run} {caller}"), arguments.bytes, end)))
+        .map(|caller| tokio::spawn(call(log.clone(), Arc::clone(&policy), format!("{run}-{caller}"), end)))
         .collect();
     let mut acknowledged = 0;
     for caller in callers {
@@ -93,15 +111,16 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Submits one after the other, and counts.
-async fn call(log: Log, name: String, bytes: usize, end: Option<Instant>) -> io::Result<u32> {
+async fn call(log: Log, policy: Arc<Policy>, name: String, end: Option<Instant>) -> io::Result<u32> {
     let mut number = 0;
     while end.is_none_or(|end| Instant::now() < end) {
-        let mut blob = format!("{name} {number} ").into_bytes();
-        blob.resize(bytes.max(blob.len()), b'.');
-        let digest = Digest::of(&blob);
-        // About the size of a leaf.
-        let entry = Box::new(move |index| format!("{index} {digest} {:700}", "").into_bytes());
-        match log.submit(Submission { digest, blob, entry }).await {
+        let version = format!("{name}-{number}").parse().map_err(io::Error::other)?;
+        let suite = Versioned { version, digest: Digest::of(name.as_bytes()) };
+        let release = Release::of(suite, vectors::now()).map_err(io::Error::other)?;
+        let bundle = vectors::key("suite").sign_statement(&release.to_bytes()).to_bytes();
+        let said = verify_said(&bundle, &policy, vectors::now())
+            .map_err(|refused| io::Error::other(format!("{refused:?}")))?;
+        match log.submit(Submission::new(said)).await {
             Ok(Answer::Added { index, digest } | Answer::Present { index, digest }) => {
                 writeln!(io::stdout().lock(), "{digest} {index}")?;
             }

@@ -19,10 +19,112 @@ pub(super) type Row = (&'static str, &'static str, Option<Stage>, Code, Fault);
 
 /// Every fault, in the order of the stages.
 pub(super) fn all() -> Vec<Row> {
-    [before_the_statement(), in_the_statement(), in_the_assertions(), in_the_observations(), against_the_policy()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let of_results =
+        [before_the_statement(), in_the_statement(), in_the_assertions(), in_the_observations(), against_the_policy()];
+    of_results.into_iter().flatten().chain(in_the_receipt()).collect()
+}
+
+fn in_the_receipt() -> Vec<Row> {
+    use Fault::{Cosigned, NoReceipt, Receipt};
+    let (checkpoint, inclusion) = (Some(Stage::Checkpoint), Some(Stage::Inclusion));
+    vec![
+        (
+            "receipt-of-another-kind",
+            "A log entry is of the kind dsse 0.0.1.",
+            Some(Stage::Shape),
+            Code::ReceiptShape,
+            Fault::Bundle(|bytes| with_log_entry(&bytes, r#"{"kind":"dsse","version":"0.0.2"}"#)),
+        ),
+        ("receipt-missing", "Where a receipt is required, there is one.", checkpoint, Code::ReceiptMissing, NoReceipt),
+        (
+            "receipt-checkpoint-changed",
+            "The log's key signed the checkpoint as it stands.",
+            checkpoint,
+            Code::ReceiptCheckpoint,
+            Receipt(|entry| entry.checkpoint = entry.checkpoint.replacen("\n7\n", "\n8\n", 1)),
+        ),
+        (
+            "receipt-checkpoint-without-the-log",
+            "A checkpoint is signed by the log, whoever else signed it.",
+            checkpoint,
+            Code::ReceiptCheckpoint,
+            Receipt(|entry| {
+                let lines = entry.checkpoint.split_inclusive('\n');
+                entry.checkpoint = lines.filter(|line| !line.starts_with("\u{2014} log.")).collect();
+            }),
+        ),
+        (
+            "receipt-path-changed",
+            "The path leads from the leaf to the root.",
+            inclusion,
+            Code::ReceiptInclusion,
+            Receipt(|entry| entry.hashes[1][0] ^= 1),
+        ),
+        (
+            "receipt-path-longer",
+            "The path has as many hashes as its index and the tree's size ask for.",
+            inclusion,
+            Code::ReceiptInclusion,
+            Receipt(|entry| entry.hashes.push([0; 32])),
+        ),
+        (
+            "receipt-index-changed",
+            "The path is that of the index.",
+            inclusion,
+            Code::ReceiptInclusion,
+            Receipt(|entry| entry.index = 2),
+        ),
+        (
+            "receipt-of-another-bundle",
+            "The leaf is the bundle's.",
+            inclusion,
+            Code::ReceiptInclusion,
+            Receipt(|entry| entry.body[200] ^= 1),
+        ),
+        (
+            "receipt-of-another-log",
+            "The log entry names the log whose checkpoint it carries.",
+            inclusion,
+            Code::ReceiptInclusion,
+            Receipt(|entry| entry.log_id[31] ^= 1),
+        ),
+        (
+            "receipt-without-quorum",
+            "As many witnesses as the keyring asks for cosigned.",
+            Some(Stage::Quorum),
+            Code::ReceiptQuorum,
+            Cosigned(1_767_344_400, 1),
+        ),
+        (
+            "receipt-before-the-end",
+            "A result is finished before it is logged.",
+            Some(Stage::Freshness),
+            Code::ReceiptTimes,
+            Cosigned(1_767_338_100, 2), // 2026-01-02T07:15:00Z
+        ),
+        (
+            "receipt-stale",
+            "The tree is no older than is asked for.",
+            Some(Stage::Freshness),
+            Code::ReceiptStale,
+            Cosigned(1_767_340_740, 2), // 2026-01-02T07:59:00Z
+        ),
+    ]
+}
+
+/// Puts a log entry of this kind into a bundle, with nothing else that would be refused for its form.
+fn with_log_entry(bytes: &[u8], kind: &str) -> Vec<u8> {
+    let hash = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let proof =
+        format!(r#"{{"logIndex":"0","rootHash":"{hash}","treeSize":"1","hashes":[],"checkpoint":{{"envelope":""}}}}"#);
+    let entry = format!(
+        r#"{{"logIndex":"0","logId":{{"keyId":"{hash}"}},"kindVersion":{kind},"integratedTime":"0","inclusionProof":{proof},"canonicalizedBody":""}}"#
+    );
+    bundle_edited(
+        bytes,
+        r#""verificationMaterial":{"#,
+        &format!(r#""verificationMaterial":{{"tlogEntries":[{entry}],"#),
+    )
 }
 
 fn before_the_statement() -> Vec<Row> {

@@ -54,7 +54,7 @@ pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
         allow_sandbox: arguments.allow_sandbox,
         allow_draft: arguments.allow_draft,
         publication: arguments.for_publication,
-        receipts: Receipts::Read,
+        receipts: if arguments.require_receipt { Receipts::Require } else { Receipts::Read },
         max_age_seconds: arguments.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)),
     };
     let bytes = read(&arguments.bundle, MAX_BUNDLE_BYTES)?;
