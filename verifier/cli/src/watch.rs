@@ -24,7 +24,7 @@ use smi_schemas::feed::{Entry, Says};
 use smi_schemas::names::Slug;
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::audit::report::{Found, TreeHead};
-use smi_verifier::audit::{Alteration, Audit, Sound};
+use smi_verifier::audit::{Alteration, Audit, Check, Sound};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -91,8 +91,8 @@ impl Watching<'_> {
             self.sound(&sound)?;
             return Ok(Round::Next(Exit::Success));
         }
-        let is_root = matches!(self.audit.found(), [Alteration::Root { .. }]);
-        if is_root && let Some(last) = self.audit.last().map(|last| last.note().to_bytes()) {
+        let of_tree = self.audit.found().iter().any(|found| found.check() == Check::Tree);
+        if of_tree && let Some(last) = self.audit.last().map(|last| last.note().to_bytes()) {
             return self.anew(&last).await;
         }
         self.alarmed()
