@@ -28,24 +28,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reqwest::Client;
 use smi_keys::export::{tlog_policy, trusted_root};
 use smi_keys::keyring::Keyring;
 use smi_publisher::http;
 use smi_publisher::witness::server::{self, Witness};
 use smi_schemas::Digest;
 use smi_schemas::bundle::Bundle;
-use smi_schemas::record::Release;
-use smi_schemas::statement::Versioned;
 use smi_verifier::receipt::{log_key, witness_keys};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::programme::{BODY_TIMEOUT, Running, Settings};
+use crate::programme::{BODY_TIMEOUT, Running, Settings, release};
 use crate::vectors::{self, key};
 
 /// Entries before the smaller tree ends, and in all.
-const ENTRIES: [u32; 2] = [100, 300];
+const ENTRIES: [u64; 2] = [100, 300];
 
 /// A folder of the files above, and the server behind its `url`.
 pub struct Sample {
@@ -72,15 +69,15 @@ async fn publish(folder: &Path) -> Running {
     let running = Running::start(&data, Settings { keyring: keyring.clone(), policy, quota: u32::MAX }).await;
 
     let fetched = async |path: &str| {
-        let response = Client::new().get(running.url(path)).send().await.unwrap().error_for_status().unwrap();
+        let response = running.client.get(running.url(path)).send().await.unwrap().error_for_status().unwrap();
         response.bytes().await.unwrap()
     };
     let sound = vectors::sound();
-    submit(&running, sound.clone()).await;
-    fill(&running, 0..ENTRIES[0]).await;
+    running.fill([sound.clone()]).await;
+    running.fill((0..ENTRIES[0]).map(release)).await;
     let old = fetched("/checkpoint").await;
     write("checkpoint.old", &old);
-    fill(&running, ENTRIES[0]..ENTRIES[1]).await;
+    running.fill((ENTRIES[0]..ENTRIES[1]).map(release)).await;
 
     let payload = Bundle::read(&sound).unwrap().payload;
     let result = format!("/v1/bundles/{}", Digest::of(&payload));
@@ -122,20 +119,6 @@ async fn witnessed(folder: &Path) -> Keyring {
 
 fn addressed(addresses: &[SocketAddr]) -> Keyring {
     vectors::keyring_at(Some(vectors::QUORUM), &addresses.iter().map(|at| format!("http://{at}")).collect::<Vec<_>>())
-}
-
-/// Submits suite releases, which are the smallest entries.
-async fn fill(running: &Running, numbers: std::ops::Range<u32>) {
-    let release = |number: u32| {
-        let suite = Versioned { version: format!("0.{number}").parse().unwrap(), digest: Digest::of(b"a suite") };
-        key("suite").sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
-    };
-    futures_util::future::join_all(numbers.map(|number| submit(running, release(number)))).await;
-}
-
-async fn submit(running: &Running, bundle: Vec<u8>) {
-    let request = Client::new().post(running.url("/v1/bundles")).body(bundle);
-    assert_eq!(request.send().await.unwrap().status(), 201);
 }
 
 /// The size in the second line of a checkpoint.
