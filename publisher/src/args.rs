@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use smi_publisher::cell::FileCell;
 use smi_publisher::intake::DAILY_QUOTA;
+use smi_schemas::names::Url;
 
 #[derive(Parser)]
 #[command(name = "smi-publisher", version, about = "Publishes SMI conformance results as a transparency log")]
@@ -20,6 +21,12 @@ pub(crate) enum Command {
     Init(Init),
     /// Take submissions, log what is accepted, and serve log, feed, matrix and API
     Serve(Serve),
+    /// Compute everything in a store again, and hold it against the last checkpoint; needs no key
+    Check(Check),
+    /// Copy a log from what its publisher serves, while it runs
+    Backup(Backup),
+    /// Bring a backup back that has everything that was signed
+    Restore(Restore),
 }
 
 /// Where a log is, and what it is for.
@@ -97,4 +104,56 @@ pub(crate) struct Serve {
     /// How long a submission waits for the witnesses before it is answered with where to ask
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher check --data /var/lib/smi-publisher
+
+The publisher must not be running. What a demonstration admits is what it was made for, or less if flags say so. A
+backup in DIR is checked with --data DIR/store --cell DIR/checkpoint.")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher backup --from https://results.example.org --to /srv/backup
+
+Done again, it fetches what is new. The last checkpoint is no part of it: keep that apart, where `serve` has it.")]
+pub(crate) struct Backup {
+    /// The publisher's address
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Url,
+    /// The directory of the backup
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher restore --from /srv/backup --data /var/lib/smi-publisher
+
+A backup without everything that was signed is refused: make a newer one from whoever has more of the log. Nothing is
+replaced; what was interrupted is done again with the same command.")]
+pub(crate) struct Restore {
+    /// The directory of the backup
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The directory of the database
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The file of the last signed checkpoint [default: DIR.checkpoint]
+    #[arg(long = "cell", value_name = "FILE")]
+    cell: Option<PathBuf>,
+}
+
+impl Restore {
+    pub(crate) fn cell(&self) -> PathBuf {
+        self.cell.clone().unwrap_or_else(|| FileCell::beside(&self.data))
+    }
 }
