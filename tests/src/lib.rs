@@ -1,7 +1,9 @@
 //! What tests of several rooms share.
 
+pub mod interop;
 pub mod mutants;
 pub mod page;
+pub mod published;
 pub mod release;
 pub mod shares;
 pub mod simulate;
