@@ -21,4 +21,5 @@ mod release;
 mod sampling;
 mod shares;
 mod suite;
+mod twins;
 mod vectors;
