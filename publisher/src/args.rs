@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, value_parser};
 use smi_publisher::cell::FileCell;
 use smi_publisher::heads::PACE;
@@ -106,7 +107,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
     /// The time between two requests to a witness; what is signed meanwhile goes with the next one
-    #[arg(long, value_name = "SECONDS", default_value_t = PACE.as_secs(), value_parser = value_parser!(u64).range(..=MAX_PACE_SECONDS))]
+    #[arg(long, value_name = "SECONDS", default_value_t = PACE.as_secs(), value_parser = pace())]
     pub(crate) witness_pace: u64,
 }
 
@@ -141,4 +142,8 @@ pub(crate) struct Witness {
     /// Where to listen; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+}
+
+fn pace() -> RangedU64ValueParser {
+    value_parser!(u64).range(..=MAX_PACE_SECONDS)
 }

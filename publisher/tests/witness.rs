@@ -341,7 +341,11 @@ async fn who_starts_while_the_witnesses_are_away_shows_what_was_shown() {
     let publisher = bench.publisher(&keyring).await;
     assert_eq!(publisher.get("/checkpoint").await, before);
     assert_eq!(publisher.feed_size().await, 2);
-    assert!(publisher.get("/readyz?verbose").await.1.contains("signed     3\npublished  2\n"));
+    let (_, ready) = publisher.get("/readyz?verbose").await;
+    assert!(
+        ready.contains("signed     3\npublished  2\nlag        1\nquorum     2 of 3, last reached 0 s ago\n"),
+        "{ready}"
+    );
     let payload = serde_json::from_str::<Value>(&publisher.get("/v1/feed").await.1).unwrap()["entries"][1]["payload"]
         .as_str()
         .unwrap()
