@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use smi_publisher::cell::FileCell;
+use smi_publisher::heads::PACE;
 use smi_publisher::intake::DAILY_QUOTA;
-use smi_schemas::names::Url;
+use smi_schemas::names::{NoteName, Url};
+use smi_verifier::note::NoteKey;
 
 #[derive(Parser)]
 #[command(name = "smi-publisher", version, about = "Publishes SMI conformance results as a transparency log")]
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Bring a backup back that has everything that was signed
     Restore(Restore),
+    /// Be a witness: cosign the checkpoints of logs that show everybody the same tree
+    Witness(Witness),
 }
 
 /// Where a log is, and what it is for.
@@ -104,6 +108,42 @@ pub(crate) struct Serve {
     /// How long a submission waits for the witnesses before it is answered with where to ask
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
+    /// The time between two requests to a witness; what is signed meanwhile goes with the next one
+    #[arg(long, value_name = "SECONDS", default_value_t = PACE.as_secs())]
+    pub(crate) witness_pace: u64,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher witness --data /var/lib/smi-witness --key witness.pem --name witness.example.org/w1 \\
+    --log results.example.org+fa2c8b44+AZsfhHkc/HZjBFhU04netcqVRJ2HXydqg4QLBgqznPxx --listen 127.0.0.1:8081
+
+The directory holds what was cosigned last of every log. A witness that loses it, or goes back to an older copy, may
+cosign a fork. Stops at SIGINT or SIGTERM, after the answers that are under way.")]
+#[command(group = ArgGroup::new("logs").required(true).multiple(true).args(["log", "keyring"]))]
+pub(crate) struct Witness {
+    /// The directory of what was cosigned last
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The witness's private key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// The passphrase of the key; else SMI_KEY_PASSPHRASE, else a prompt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The witness's name in signed notes, such as witness.example.org/w1
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: NoteName,
+    /// A log to cosign, by its key, written NAME+ID+KEY; may be given more than once
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) log: Vec<NoteKey>,
+    /// A keyring whose log to cosign
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one and says which
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Args)]

@@ -70,6 +70,8 @@ pub struct Head {
     pub checkpoint: Checkpoint,
     /// The signed note.
     pub note: Vec<u8>,
+    /// The keyring in force at this size, which says what witnesses are asked; none before the first.
+    pub trusted: Option<Arc<Trusted>>,
 }
 
 /// Who signs the log.
@@ -203,7 +205,7 @@ impl Log {
         agrees(&tree, last.as_deref(), &signer.public()?)?;
 
         // A crash in here leaves the head that was signed last, or the new one, and in both cases the same entries.
-        let head = signer.sign(&tree)?;
+        let head = signer.sign(&tree, ledger.trusted())?;
         if last.as_ref() != Some(&head.note) {
             cell.swap(last.as_deref(), &head.note)?;
         }
@@ -294,11 +296,11 @@ impl StartError {
 }
 
 impl Signer {
-    /// Signs the head of a tree.
-    fn sign(&self, tree: &Tree) -> Result<Head, CheckpointError> {
+    /// Signs the head of a tree, with whose last entry this keyring is in force.
+    fn sign(&self, tree: &Tree, trusted: Option<&Arc<Trusted>>) -> Result<Head, CheckpointError> {
         let checkpoint = Checkpoint::new(&self.origin, tree.size(), tree.root())?;
         let note = sign_checkpoint(&checkpoint, &self.key).to_bytes();
-        Ok(Head { checkpoint, note })
+        Ok(Head { checkpoint, note, trusted: trusted.cloned() })
     }
 
     fn public(&self) -> Result<NoteKey, NoteKeyError> {
@@ -480,7 +482,7 @@ impl Writer {
             if tree.size() == self.announce.borrow().checkpoint.size() {
                 return Ok(());
             }
-            self.signer.sign(&tree)?
+            self.signer.sign(&tree, self.ledger.trusted())?
         };
         let before = Arc::clone(&self.announce.borrow());
         self.cell.swap(Some(&before.note), &head.note)?;

@@ -1,4 +1,4 @@
-//! `smi-publisher`: serves a log of accepted results.
+//! `smi-publisher`: serves a log of accepted results, or witnesses logs.
 
 mod args;
 mod command;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => command::check(&arguments),
         Command::Backup(arguments) => command::backup(&arguments),
         Command::Restore(arguments) => command::restore(&arguments),
+        Command::Witness(arguments) => command::witness(&arguments),
     };
     let exit = done.unwrap_or_else(|error| error.report());
     ExitCode::from(exit.number())

@@ -11,6 +11,7 @@ mod execute;
 mod house;
 mod interop;
 mod judge;
+mod log;
 mod metrics;
 mod mutants;
 mod powercut;

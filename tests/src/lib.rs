@@ -3,6 +3,7 @@
 pub mod mutants;
 pub mod page;
 pub mod programme;
+pub mod published;
 pub mod release;
 pub mod shares;
 pub mod simulate;

@@ -5,6 +5,7 @@ mod check;
 mod init;
 mod opened;
 mod serve;
+mod witness;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use smi_publisher::feed::FeedError;
 use smi_publisher::log::{StartError, SubmitError};
 use smi_publisher::replay::CheckError;
 use smi_publisher::store::{OpenError, StoreError};
+use smi_publisher::witness::server::OpenError as OpenWitnessError;
 use smi_schemas::Timestamp;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::suite::SuiteError;
@@ -29,6 +31,7 @@ pub(crate) use self::check::check;
 pub(crate) use self::init::init;
 use self::opened::Opened;
 pub(crate) use self::serve::serve;
+pub(crate) use self::witness::witness;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,8 @@ pub(crate) enum CommandError {
     LogKey { wanted: String, given: String },
     #[error("{}: no entries", .0.display())]
     Empty(PathBuf),
+    #[error("{}", .0.display())]
+    CellWithin(PathBuf),
     #[error("the log is called {origin}")]
     Origin { origin: String },
     #[error("{0}")]
@@ -63,6 +68,8 @@ pub(crate) enum CommandError {
     Restore(#[from] RestoreError),
     #[error("{0}")]
     Submit(#[from] SubmitError),
+    #[error("{0}")]
+    Witness(#[from] OpenWitnessError),
     #[error("{address}: {cause}")]
     Listen { address: SocketAddr, cause: io::Error },
     #[error("a suite of this release: {0}")]
@@ -85,6 +92,7 @@ impl CommandError {
             Self::Keyring { finding, .. } => Some(finding.code),
             Self::LogKey { .. } => Some(Code::LogKeyOther),
             Self::Empty(_) => Some(Code::LogEmpty),
+            Self::CellWithin(_) => Some(Code::CellWithin),
             Self::Origin { .. } => Some(Code::OriginDemonstration),
             Self::Open(error) => Some(error.code()),
             Self::Store(error) => Some(error.code()),
@@ -95,6 +103,7 @@ impl CommandError {
             Self::NoBackup(_) => Some(Code::BackupMissing),
             Self::Restore(error) => Some(error.code()),
             Self::Submit(error) => Some(error.code()),
+            Self::Witness(error) => Some(error.code()),
             Self::Listen { .. } => Some(Code::AddressTaken),
             Self::Builtin(_) | Self::Io(_) => None,
         }

@@ -1,7 +1,7 @@
 //! A log that is opened, by the arguments that every command has which writes to it.
 
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use smi_keys::SigningKey;
@@ -10,8 +10,9 @@ use smi_keys::keyring::Keyring;
 use smi_keys::passphrase::{Source, VARIABLE};
 use smi_publisher::backup::DEMONSTRATION;
 use smi_publisher::cell::FileCell;
+use smi_publisher::feed::Published;
+use smi_publisher::heads::{Kept, recover};
 use smi_publisher::log::{Log, Signer};
-use smi_publisher::recover::Recovered;
 use smi_publisher::store::{Mark, SledStore, Store};
 use smi_verifier::view::View;
 
@@ -22,7 +23,10 @@ use crate::args::{Directory, LogKey};
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) log: Log,
+    /// What readers are shown at first, and the head that says so, if witnesses are asked.
     pub(crate) view: View,
+    pub(crate) published: Option<Published>,
+    pub(crate) kept: Kept,
     pub(crate) origin: String,
 }
 
@@ -47,8 +51,8 @@ pub(crate) fn start(
     key: SigningKey,
     first: Option<&Keyring>,
 ) -> Result<Opened, CommandError> {
-    // Without a quorum everything that is signed is published.
-    let recovered = Recovered::read(&*store, store.head()?)?;
+    let kept = Kept::within(&directory.data);
+    let (recovered, published) = recover(&*store, &kept)?;
     let trusted = recovered.ledger.trusted().cloned();
     let keyring = trusted.as_ref().map(|trusted| &trusted.keyring).or(first);
     let keyring = keyring.ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
@@ -56,10 +60,11 @@ pub(crate) fn start(
     let cell = Box::new(FileCell::new(&directory.cell()));
     let signer = Signer { origin: origin.clone(), key };
     let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered)?;
-    Ok(Opened { store, log, view, origin })
+    Ok(Opened { store, log, view, published, kept, origin })
 }
 
-/// The name of the log that a keyring names, if the key is the log's and the directory is for such a log.
+/// The name of the log that a keyring names, if the key is the log's, the directory is for such a log, and the cell is
+/// not in it.
 pub(crate) fn origin(keyring: &Keyring, directory: &Directory, key: &SigningKey) -> Result<String, CommandError> {
     let log = keyring.log().ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
     if log.public_key != key.public() {
@@ -70,12 +75,30 @@ pub(crate) fn origin(keyring: &Keyring, directory: &Directory, key: &SigningKey)
     if origin.starts_with(DEMONSTRATION) != directory.demonstration() {
         return Err(CommandError::Origin { origin });
     }
+    let cell = directory.cell();
+    if is_within(&cell, &directory.data) {
+        return Err(CommandError::CellWithin(cell));
+    }
     Ok(origin)
+}
+
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let holder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(holder).starts_with(real(folder))
 }
 
 /// The log's private key.
 pub(crate) fn key(arguments: &LogKey) -> Result<SigningKey, CommandError> {
+    private(&arguments.log_key, arguments.passphrase_file.clone())
+}
+
+/// The private key in a file.
+pub(crate) fn private(path: &Path, passphrase_file: Option<PathBuf>) -> Result<SigningKey, CommandError> {
     let variable = std::env::var_os(VARIABLE);
-    let source = Source::new(arguments.passphrase_file.clone(), variable, io::stdin().is_terminal());
-    Ok(KeyFile::read(Path::new(&arguments.log_key))?.into_private(&source)?)
+    let source = Source::new(passphrase_file, variable, io::stdin().is_terminal());
+    Ok(KeyFile::read(path)?.into_private(&source)?)
 }

@@ -453,7 +453,7 @@ impl World {
             assert_eq!(check_consistency((*old, older), (*new, newer), &proof), Ok(()), "{name}: {old} to {new}");
         }
         let cell = open_note(&cell, &key).checkpoint().size();
-        for Head { checkpoint, note } in &journal.announced {
+        for Head { checkpoint, note, .. } in &journal.announced {
             assert!(checkpoint.size() <= cell, "{name}: {} was announced, and the cell has {cell}", checkpoint.size());
             assert!(journal.signed.contains(note), "{name}: a head was announced that never went to the cell");
         }
