@@ -1,7 +1,7 @@
 //! Files that a crash does not tear and that nobody overwrites by accident.
 //!
-//! [`create`] makes a file that was not there, and [`create_whole`] too; [`update`] replaces one as a whole, by what it is;
-//! [`replace`] replaces it whatever it is. All return only when the bytes and the file's name are on the device. What a
+//! [`create`] makes a file that was not there, [`create_whole`] too; [`update`] replaces one as a whole, by what it is;
+//! [`replace`] replaces it whatever it is. They return only when the bytes and the file's name are on the device. What a
 //! crash leaves is said at each step.
 
 use std::ffi::OsString;
@@ -262,19 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_file_is_created_once_and_leaves_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        create_whole(&path, b"first", Access::Default).unwrap();
-        assert!(matches!(create_whole(&path, b"second", Access::Default), Err(FileError::Exists { .. })));
-        settle(&path).unwrap();
-        assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(create_whole(&folder.path().join("absent/file"), b"", Access::Default).is_err());
-        assert!(settle(&folder.path().join("absent")).is_err());
-    }
-
-    #[test]
     fn a_file_is_replaced_whatever_it_is_and_whoever_holds_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
@@ -285,6 +272,19 @@ mod tests {
             assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), text);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_whole_file_is_created_once_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create_whole(&path, b"first", Access::Default).unwrap();
+        assert!(matches!(create_whole(&path, b"second", Access::Default), Err(FileError::Exists { .. })));
+        settle(&path).unwrap();
+        assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(create_whole(&folder.path().join("absent/file"), b"", Access::Default).is_err());
+        assert!(settle(&folder.path().join("absent")).is_err());
     }
 
     #[cfg(unix)]

@@ -23,14 +23,14 @@ pub(crate) enum Command {
     Init(Init),
     /// Take submissions, log what is accepted, and serve log, feed, matrix and API
     Serve(Serve),
+    /// Be a witness: cosign the checkpoints of logs that show everybody the same tree
+    Witness(Witness),
     /// Compute everything in a store again, and hold it against the last checkpoint; needs no key
     Check(Check),
     /// Copy a log from what its publisher serves, while it runs
     Backup(Backup),
     /// Bring a backup back that has everything that was signed
     Restore(Restore),
-    /// Be a witness: cosign the checkpoints of logs that show everybody the same tree
-    Witness(Witness),
 }
 
 /// Where a log is, and what it is for.

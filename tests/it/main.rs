@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test stops where it fails
 
+mod audit;
 mod claimed;
 mod crds;
 mod discrimination;
@@ -21,4 +22,5 @@ mod release;
 mod sampling;
 mod shares;
 mod suite;
+mod twins;
 mod vectors;

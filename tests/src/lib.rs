@@ -1,5 +1,6 @@
 //! What tests of several rooms share.
 
+pub mod interop;
 pub mod mutants;
 pub mod page;
 pub mod programme;
