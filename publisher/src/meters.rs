@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smi_keys::keyring::Keyring;
 use smi_schemas::Timestamp;
@@ -142,16 +142,15 @@ impl Meters {
         self.with(|counts| counts.quorum = Quorum { reached: Some(Instant::now()), waiting: newer_waits_since });
     }
 
-    /// The lines on quorum and witnesses in `/readyz?verbose`.
-    pub fn readiness(&self, keyring: Option<&Keyring>) -> String {
+    /// The lines on quorum and witnesses in `/readyz?verbose`, under the keyring in force. How long ago the quorum was
+    /// reached is known by the head that was published, if not since the start.
+    pub fn readiness(&self, keyring: Option<&Keyring>, published: Option<Duration>) -> String {
         let Some((keyring, quorum)) = keyring.and_then(|keyring| Some((keyring, keyring.quorum()?))) else {
             return "quorum     none is asked for\n".to_owned();
         };
         self.with(|counts| {
-            let reached = counts.quorum.reached.map_or_else(
-                || "not since the start".to_owned(),
-                |reached| format!("{} s ago", reached.elapsed().as_secs()),
-            );
+            let reached = counts.quorum.reached.map(|reached| reached.elapsed()).or(published);
+            let reached = reached.map_or("never".to_owned(), |ago| format!("{} s ago", ago.as_secs()));
             let mut text = format!("quorum     {quorum} of {}, last reached {reached}\n", keyring.witnesses().count());
             for witness in keyring.witnesses() {
                 let told = counts.witnesses.get(&witness.name).cloned().unwrap_or_default();

@@ -4,14 +4,18 @@
 
 mod honest;
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
+use smi_keys::files::{self, Access};
 use smi_keys::keyring::{Entry, Keyring, Role};
+use smi_keys::pem::encode_plain;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Feed;
 use smi_publisher::heads::{Kept, Publishing, publish, recover};
@@ -23,7 +27,7 @@ use smi_publisher::store::{Mark, OpenError, SledStore, Store};
 use smi_publisher::witness::client::Witnesses;
 use smi_publisher::witness::server::{MAX_REQUEST_BYTES, Witness, router};
 use smi_schemas::Digest;
-use smi_verifier::note::{NoteKey, open};
+use smi_verifier::note::{KeyKind, NoteKey, open};
 use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::receipt::{log_key, quorum};
 use smi_verifier::said::verify_first;
@@ -131,6 +135,10 @@ struct Running {
 
 impl Running {
     async fn start(data: &Path, keyring: &Keyring) -> Self {
+        Self::paced(data, keyring, PACE).await
+    }
+
+    async fn paced(data: &Path, keyring: &Keyring, pace: Duration) -> Self {
         let store: Arc<dyn Store> = Arc::new(opened(data).await);
         let kept = Kept::within(data);
         let (recovered, shown) = recover(&*store, &kept).unwrap();
@@ -152,7 +160,7 @@ impl Running {
             Publishing {
                 feed: Arc::clone(&feed),
                 witnesses: witnesses.with_timeout(Duration::from_secs(2)),
-                pace: PACE,
+                pace,
                 kept,
                 meters: Arc::clone(&meters),
                 published: show,
@@ -333,7 +341,11 @@ async fn who_starts_while_the_witnesses_are_away_shows_what_was_shown() {
     let publisher = bench.publisher(&keyring).await;
     assert_eq!(publisher.get("/checkpoint").await, before);
     assert_eq!(publisher.feed_size().await, 2);
-    assert!(publisher.get("/readyz?verbose").await.1.contains("signed     3\npublished  2\n"));
+    let (_, ready) = publisher.get("/readyz?verbose").await;
+    assert!(
+        ready.contains("signed     3\npublished  2\nlag        1\nquorum     2 of 3, last reached 0 s ago\n"),
+        "{ready}"
+    );
     let payload = serde_json::from_str::<Value>(&publisher.get("/v1/feed").await.1).unwrap()["entries"][1]["payload"]
         .as_str()
         .unwrap()
@@ -423,6 +435,54 @@ async fn a_keyring_begins_to_ask_for_a_quorum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_who_is_not_needed() {
+    let mut bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let publisher = bench.publisher(&keyring).await;
+    publisher.until(1, &keyring).await;
+    // Something takes connections in the place of a witness, and never says a word.
+    bench.stop(0).await;
+    let hanging = TcpListener::bind(bench.ports[0]).await.unwrap();
+    let held = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = hanging.accept().await {
+            held.push(connection);
+        }
+    });
+    for number in 1..5 {
+        let began = Instant::now();
+        assert_eq!(publisher.post(number).await.0, StatusCode::CREATED);
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
+    let (_, ready) = publisher.get("/readyz?verbose").await;
+    assert!(ready.contains("signed     5\npublished  5\n"), "{ready}");
+    held.abort();
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_faster_than_the_pace_goes_together() {
+    let bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let pace = Duration::from_millis(500);
+    let publisher = Running::paced(&bench.data(), &keyring, pace).await;
+    publisher.until(1, &keyring).await;
+    let began = Instant::now();
+    let answers = futures_util::future::join_all((1..=20).map(async |number| {
+        tokio::time::sleep(Duration::from_millis(20 * number)).await;
+        publisher.post(number).await.0
+    }));
+    assert!(answers.await.iter().all(|status| *status == StatusCode::CREATED));
+    // The first round was before, and one is under way.
+    let rounds = began.elapsed().as_millis().div_ceil(pace.as_millis()) + 1;
+    let (_, metrics) = publisher.get("/metrics").await;
+    let line = "smi_publisher_witness_requests_total{witness=\"w0\",outcome=\"cosigned\"} ";
+    let asked: u128 = metrics.lines().find_map(|at| at.strip_prefix(line)).unwrap().parse().unwrap();
+    assert!(asked <= rounds, "{asked} requests in {rounds} rounds");
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_witness_says_over_http_what_it_says() {
     let bench = Bench::new().await;
     let keyring = bench.keyring();
@@ -458,4 +518,63 @@ async fn a_witness_says_over_http_what_it_says() {
     assert_eq!(post(vec![b'x'; MAX_REQUEST_BYTES + 1]).await.0, 413);
     assert_eq!(client.get(format!("{url}/add-checkpoint")).send().await.unwrap().status(), 405);
     publisher.serving.stop().await;
+}
+
+/// The binary as a witness, which is killed when it is dropped.
+struct Child(std::process::Child, String);
+
+impl Child {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-publisher"));
+        command.arg("witness").args(arguments).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("serving   ").map(str::to_owned)).unwrap();
+        Self(child, address)
+    }
+
+    fn signal(mut self, name: &str) -> Option<i32> {
+        // The shell's own: a bare machine has no program of that name.
+        Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", name, &self.0.id().to_string()]).status().unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_binary_is_a_witness() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| files::create(&folder.path().join(name), bytes, Access::Owner).unwrap();
+    write("w0.pem", encode_plain(&honest::key("w0")).unwrap().as_bytes());
+    write("keyring.json", &honest::keyring().to_bytes());
+    let log = log_key(&honest::keyring()).unwrap().to_string();
+    let common = ["--data", "w0", "--key", "w0.pem", "--name", "witness.example.org/w0", "--listen", "127.0.0.1:0"];
+    for signal in ["-INT", "-TERM"] {
+        let both = [&common[..], &["--keyring", "keyring.json", "--log", &log]].concat();
+        let child = Child::start(folder.path(), &both);
+        let about = reqwest::get(&child.1).await.unwrap().text().await.unwrap();
+        assert_eq!(about.matches(&log).count(), 1, "{about}");
+        assert_eq!(child.signal(signal), Some(0));
+    }
+
+    let fail = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-publisher"));
+        command.arg("witness").args(common).args(arguments).current_dir(folder.path()).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(fail(&[]).0, Some(2), "of no log there is nothing to cosign");
+    assert_eq!(fail(&["--log", "log.example.org"]).0, Some(2));
+    let other = NoteKey::new(honest::ORIGIN, KeyKind::Log, honest::key("other").public()).unwrap().to_string();
+    let (exit, said) = fail(&["--log", &log, "--log", &other]);
+    assert_eq!((exit, said.contains("error[witness-option]")), (Some(2), true), "{said}");
+    std::fs::write(folder.path().join("w0").join(Digest::of(honest::ORIGIN.as_bytes()).hex()), "torn").unwrap();
+    let (exit, said) = fail(&["--log", &log]);
+    assert_eq!((exit, said.contains("error[witness-state]")), (Some(6), true), "{said}");
 }
