@@ -1,7 +1,8 @@
 //! Files that a crash does not tear and that nobody overwrites by accident.
 //!
-//! [`create`] makes a file that was not there; [`update`] replaces one as a whole, by what it is; [`replace`] replaces
-//! it whatever it is. All return only when the bytes and the file's name are on the device. What a crash leaves is said at each step.
+//! [`create`] makes a file that was not there, [`create_whole`] too; [`update`] replaces one as a whole, by what it is;
+//! [`replace`] replaces it whatever it is. They return only when the bytes and the file's name are on the device. What a
+//! crash leaves is said at each step.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -103,6 +104,33 @@ pub fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError
     })?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| open_folder(path)?.sync());
     written.map_err(|cause| discard(path, cause))
+}
+
+/// The same, where a part of a file would be mistaken for the file. The file system must know hard links.
+///
+/// A crash leaves no file, or the whole of it, and perhaps a temporary file beside it, named `.NAME.RANDOM`, that nobody
+/// reads.
+pub fn create_whole(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    let unwritable = |cause| FileError::Unwritable { path: path.to_owned(), cause };
+    let temporary = temporary_name(path)?;
+    let mut file = new_file(&temporary, access).map_err(unwritable)?;
+    let linked = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all()) // a crash before here: the temporary file
+        .and_then(|()| fs::hard_link(&temporary, path)); // and after here: the file, whole, and perhaps both
+    let removed = fs::remove_file(&temporary);
+    linked.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+        _ if removed.is_err() => FileError::LeftBehind { path: temporary, cause },
+        _ => unwritable(cause),
+    })?;
+    open_folder(path).and_then(|folder| folder.sync()).map_err(|cause| discard(path, cause))
+}
+
+/// Puts a file that is there, and its name, on the device, whoever wrote it and whatever became of them.
+pub fn settle(path: &Path) -> Result<(), FileError> {
+    let settled = File::open(path).and_then(|file| file.sync_all()).and_then(|()| open_folder(path)?.sync());
+    settled.map_err(|cause| FileError::Unwritable { path: path.to_owned(), cause })
 }
 
 /// Replaces a file by what `change` makes of its bytes, of which it gets at most `limit` and one more.
@@ -243,6 +271,19 @@ mod tests {
             assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), text);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_whole_file_is_created_once_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create_whole(&path, b"first", Access::Default).unwrap();
+        assert!(matches!(create_whole(&path, b"second", Access::Default), Err(FileError::Exists { .. })));
+        settle(&path).unwrap();
+        assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(create_whole(&folder.path().join("absent/file"), b"", Access::Default).is_err());
+        assert!(settle(&folder.path().join("absent")).is_err());
     }
 
     #[cfg(unix)]

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, value_parser};
 use smi_publisher::cell::FileCell;
 use smi_publisher::heads::PACE;
 use smi_publisher::intake::DAILY_QUOTA;
-use smi_schemas::names::NoteName;
+use smi_schemas::names::{NoteName, Url};
 use smi_verifier::note::NoteKey;
 
 /// An hour: what waits longer is not published in any sense.
@@ -29,6 +29,12 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Be a witness: cosign the checkpoints of logs that show everybody the same tree
     Witness(Witness),
+    /// Compute everything in a store again, and hold it against the last checkpoint; needs no key
+    Check(Check),
+    /// Copy a log from what its publisher serves, while it runs
+    Backup(Backup),
+    /// Bring a backup back that has everything that was signed
+    Restore(Restore),
 }
 
 /// Where a log is, and what it is for.
@@ -142,6 +148,58 @@ pub(crate) struct Witness {
     /// Where to listen; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher check --data /var/lib/smi-publisher
+
+The publisher must not be running. What a demonstration admits is what it was made for, or less if flags say so. A
+backup in DIR is checked with --data DIR/store --cell DIR/checkpoint.")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher backup --from https://results.example.org --to /srv/backup
+
+Done again, it fetches what is new. The last checkpoint is no part of it: keep that apart, where `serve` has it.")]
+pub(crate) struct Backup {
+    /// The publisher's address
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Url,
+    /// The directory of the backup
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-publisher restore --from /srv/backup --data /var/lib/smi-publisher
+
+A backup without everything that was signed is refused: make a newer one from whoever has more of the log. Nothing is
+replaced; what was interrupted is done again with the same command.")]
+pub(crate) struct Restore {
+    /// The directory of the backup
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The directory of the database
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The file of the last signed checkpoint [default: DIR.checkpoint]
+    #[arg(long = "cell", value_name = "FILE")]
+    cell: Option<PathBuf>,
+}
+
+impl Restore {
+    pub(crate) fn cell(&self) -> PathBuf {
+        self.cell.clone().unwrap_or_else(|| FileCell::beside(&self.data))
+    }
 }
 
 fn pace() -> RangedU64ValueParser {

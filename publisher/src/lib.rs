@@ -15,6 +15,7 @@
 //!
 //! Everything that is shown is a fold over the entries; the publisher adds nothing to it.
 
+pub mod backup;
 pub mod cell;
 pub mod feed;
 pub mod heads;

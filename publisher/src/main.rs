@@ -17,6 +17,9 @@ fn main() -> ExitCode {
         Command::Init(arguments) => command::init(&arguments),
         Command::Serve(arguments) => command::serve(&arguments),
         Command::Witness(arguments) => command::witness(&arguments),
+        Command::Check(arguments) => command::check(&arguments),
+        Command::Backup(arguments) => command::backup(&arguments),
+        Command::Restore(arguments) => command::restore(&arguments),
     };
     let exit = done.unwrap_or_else(|error| error.report());
     ExitCode::from(exit.number())

@@ -3,130 +3,17 @@
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
 mod honest;
+mod operator;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
-use smi_keys::files::{self, Access};
-use smi_keys::pem::encode_plain;
-use tempfile::TempDir;
-
-const ANYWHERE: [&str; 2] = ["--listen", "127.0.0.1:0"];
-const SERVE: [&str; 5] = ["serve", "--data", "data", "--log-key", "log.pem"];
-const INIT: [&str; 7] = ["init", "--data", "data", "--log-key", "log.pem", "--keyring", "first.json"];
-
-/// A folder with a log's key and its first keyring.
-struct Bench(TempDir);
-
-impl Bench {
-    fn new() -> Self {
-        Self::of(honest::ORIGIN)
-    }
-
-    /// Of a log with this name.
-    fn of(origin: &str) -> Self {
-        let bench = Self(tempfile::tempdir().unwrap());
-        bench.write("first.json", &honest::signed(&honest::keyring_of(origin), None));
-        bench.key("log.pem", "log");
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    /// Writes the key of a name.
-    fn key(&self, file: &str, name: &str) {
-        let pem = encode_plain(&honest::key(name)).unwrap();
-        files::create(&self.path(file), pem.as_bytes(), Access::Owner).unwrap();
-    }
-
-    fn command(&self, arguments: &[&[&str]]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-publisher"));
-        command.args(arguments.concat()).current_dir(self.0.path()).stdin(Stdio::null());
-        command
-    }
-
-    /// Runs it to its end: the exit code, and what it says.
-    fn run(&self, arguments: &[&[&str]]) -> (Option<i32>, String) {
-        let output = self.command(arguments).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    }
-
-    /// Makes the log, and says what was said.
-    fn init(&self, arguments: &[&str]) -> String {
-        let (exit, said) = self.run(&[&INIT, arguments]);
-        assert_eq!(exit, Some(0), "{said}");
-        said
-    }
-
-    /// Starts it, and waits until it says where it listens.
-    fn serve(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(&[&SERVE, &ANYWHERE, arguments]);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| line.strip_prefix("serving   http://").map(str::to_owned)).unwrap();
-        Running { child, address }
-    }
-
-    /// Runs it where it fails with a code and its remedy.
-    fn fail(&self, arguments: &[&[&str]], exit: i32, code: &str) -> String {
-        let (found, said) = self.run(arguments);
-        assert_eq!(found, Some(exit), "{said}");
-        assert!(said.contains(&format!("error[{code}]")) && said.contains("remedy: "), "{said}");
-        said
-    }
-
-    fn refused(&self, arguments: &[&str], exit: i32, code: &str) -> String {
-        self.fail(&[&SERVE, &ANYWHERE, arguments], exit, code)
-    }
-}
-
-struct Running {
-    child: Child,
-    address: String,
-}
-
-impl Running {
-    fn get(&self, path: &str) -> String {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"), b"")
-    }
-
-    /// Submits a bundle: the status.
-    fn post(&self, bundle: &[u8]) -> u16 {
-        let head = "POST /v1/bundles HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ";
-        let answer = self.send(&format!("{head}{}\r\n\r\n", bundle.len()), bundle);
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-
-    fn send(&self, head: &str, body: &[u8]) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    fn signal(mut self, name: &str) -> Option<i32> {
-        // The shell's own: a bare machine has no program of that name.
-        Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", name, &self.child.id().to_string()]).status().unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use operator::{ANYWHERE, Bench, INIT, SERVE};
+use smi_keys::keyring::Keyring;
+use smi_publisher::backup::policy;
+use smi_publisher::replay::Replay;
+use smi_publisher::store::{Mark, SledStore, Store as _};
+use smi_verifier::policy::Suites;
 
 #[test]
 fn it_serves_and_stops_at_either_signal() {
@@ -164,7 +51,7 @@ fn a_log_is_made_once_and_making_it_may_be_repeated() {
 fn a_demonstration_is_one_for_ever_and_is_called_one() {
     let bench = Bench::of("demo.example.org");
     bench.fail(&[&INIT], 6, "origin-demonstration");
-    fs::remove_dir_all(bench.path("data")).unwrap();
+    assert!(!bench.path("data").exists(), "no store was created, of whatever kind");
     bench.init(&["--allow-sandbox"]);
     let running = bench.serve(&["--allow-sandbox"]);
     assert!(running.get("/").contains("Demonstration"));
@@ -173,7 +60,6 @@ fn a_demonstration_is_one_for_ever_and_is_called_one() {
 
     let bench = Bench::new();
     bench.fail(&[&INIT, &["--allow-draft"]], 6, "origin-demonstration");
-    fs::remove_dir_all(bench.path("data")).unwrap();
     bench.init(&[]);
     bench.refused(&["--allow-draft"], 6, "store-official");
 }
@@ -208,4 +94,141 @@ fn a_directory_of_something_else_is_left_alone() {
     bench.refused(&[], 6, "store-not-ours");
     let left: Vec<_> = fs::read_dir(bench.path("data")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// A log with its keyring and these releases, that was stopped.
+fn stopped(bench: &Bench, releases: impl IntoIterator<Item = u64>) {
+    if !bench.path("data").exists() {
+        bench.init(&[]);
+    }
+    let running = bench.serve(&[]);
+    for number in releases {
+        assert_eq!(running.post(&honest::release(number)), 201);
+    }
+    assert_eq!(running.signal("-TERM"), Some(0));
+}
+
+#[test]
+fn nothing_is_served_and_nothing_made_where_no_log_is() {
+    let bench = Bench::new();
+    bench.refused(&[], 6, "log-empty");
+    bench.fail(&[&["check", "--data", "data"]], 6, "log-empty");
+    assert!(!bench.path("data").exists());
+    // What a crash may leave of making it.
+    fs::create_dir(bench.path("data")).unwrap();
+    bench.refused(&[], 6, "log-empty");
+    bench.write("data/store.new", b"torn");
+    bench.refused(&[], 6, "log-empty");
+    bench.init(&[]);
+    bench.serve(&[]);
+}
+
+#[test]
+fn only_the_logs_own_key_signs_it() {
+    let bench = Bench::new();
+    bench.key("other.pem", "other");
+    let other = ["--data", "data", "--log-key", "other.pem"];
+    bench.fail(&[&["init"], &other, &["--keyring", "first.json"]], 6, "log-key-other");
+    assert!(!bench.path("data").exists(), "nothing was made for it");
+    bench.init(&[]);
+    let said = bench.fail(&[&["serve"], &other, &ANYWHERE], 6, "log-key-other");
+    assert!(said.contains("Give the private key whose public half the keyring has with the role log."), "{said}");
+
+    let mut no_log = Keyring::default();
+    for key in honest::keyring().keys().iter().filter(|key| key.note_name.is_none()) {
+        no_log.add(key.clone()).unwrap();
+    }
+    bench.write("first.json", &honest::signed(&no_log, None));
+    bench.fail(&[&INIT], 6, "keyring-invalid");
+}
+
+#[test]
+fn without_the_last_checkpoint_nothing_is_signed() {
+    let bench = Bench::new();
+    stopped(&bench, [1]);
+    fs::rename(bench.path("data.checkpoint"), bench.path("elsewhere")).unwrap();
+    let said = bench.refused(&[], 6, "cell-missing");
+    assert!(said.contains("Put it back; it is the file beside the data directory, or where --cell said."), "{said}");
+    bench.fail(&[&INIT], 6, "cell-missing");
+    assert!(!bench.path("data.checkpoint").exists());
+    drop(bench.serve(&["--cell", "elsewhere"]));
+    fs::rename(bench.path("elsewhere"), bench.path("data.checkpoint")).unwrap();
+    drop(bench.serve(&[]));
+}
+
+#[test]
+fn a_checkpoint_that_is_not_this_logs_is_left_as_it_is() {
+    let bench = Bench::new();
+    stopped(&bench, [1]);
+    let other = Bench::of("other.example.org");
+    stopped(&other, [1]);
+    let sound = fs::read(bench.path("data.checkpoint")).unwrap();
+    let foreign = [
+        fs::read(other.path("data.checkpoint")).unwrap(),
+        b"notes to myself".to_vec(),
+        Vec::new(),
+        sound[..sound.len() - 1].to_vec(),
+        String::from_utf8(sound.clone()).unwrap().replacen("\n2\n", "\n1\n", 1).into_bytes(),
+    ];
+    for foreign in foreign {
+        assert_ne!(foreign, sound);
+        bench.write("data.checkpoint", &foreign);
+        let said = bench.refused(&[], 6, "cell-foreign");
+        assert!(said.contains("the checkpoint that belongs to the data directory"), "{said}");
+        assert_eq!(fs::read(bench.path("data.checkpoint")).unwrap(), foreign);
+    }
+    // And where there is no log yet, it is as little overwritten.
+    let unused = Bench::new();
+    unused.write("data.checkpoint", b"notes to myself");
+    unused.fail(&[&INIT], 6, "cell-foreign");
+    assert_eq!(fs::read(unused.path("data.checkpoint")).unwrap(), b"notes to myself");
+}
+
+#[test]
+fn an_older_copy_of_the_directory_signs_nothing() {
+    let bench = Bench::new();
+    stopped(&bench, [1]);
+    bench.copy("data", "older");
+    stopped(&bench, [2, 3]);
+    bench.copy("data", "newest");
+    bench.copy("older", "data");
+    let said = bench.refused(&[], 6, "store-behind");
+    assert!(said.contains("the store has 2 entries, and 4 were signed"), "{said}");
+    assert!(said.contains("nothing is signed until it has every entry that was"), "{said}");
+    bench.fail(&[&INIT], 6, "store-behind");
+    bench.fail(&[&["check", "--data", "data"]], 6, "store-behind");
+
+    // With everything lost but the checkpoint, there is no beginning anew either.
+    bench.remove("data");
+    bench.fail(&[&INIT], 6, "store-behind");
+    bench.copy("newest", "data");
+    stopped(&bench, [4]);
+}
+
+#[test]
+fn a_directory_with_other_entries_than_were_signed_signs_nothing() {
+    let (bench, other) = (Bench::new(), Bench::new());
+    stopped(&bench, [1, 2]);
+    stopped(&other, [1, 3]);
+    fs::rename(bench.path("data"), bench.path("own")).unwrap();
+    fs::rename(other.path("data"), bench.path("data")).unwrap();
+    let said = bench.refused(&[], 6, "store-differs");
+    assert!(said.contains("the first 3 entries of the store are not those that were signed"), "{said}");
+    assert!(said.contains("Restore the directory and its last checkpoint from copies that belong together."), "{said}");
+    bench.fail(&[&["check", "--data", "data"]], 6, "store-differs");
+
+    // One bit of one hash.
+    bench.remove("data");
+    let mut replay = Replay::new(policy(Suites::default(), false, false), honest::now());
+    let bundles = [honest::first(), honest::release(1), honest::release(2)];
+    let mut additions: Vec<_> = bundles.iter().map(|bundle| replay.next(bundle).unwrap().addition).collect();
+    additions[1].entry[7] ^= 1;
+    let store = SledStore::open(&bench.path("data"), Mark { demonstration: false }).unwrap();
+    store.commit(0, &additions).unwrap();
+    drop(store);
+    bench.refused(&[], 6, "store-differs");
+    let said = bench.fail(&[&["check", "--data", "data"]], 6, "store-damaged");
+    assert!(said.contains("the leaf of entry 1 is missing or changed"), "{said}");
+    bench.copy("own", "data");
+    stopped(&bench, [3]);
 }

@@ -37,6 +37,8 @@ pub enum Class {
     Selection,
     /// A publisher refuses a request.
     Submission,
+    /// A publisher's log is not what it was, or is not what it serves.
+    Alteration,
     /// Nothing was decided; the same request may be made again.
     Retry,
     /// A file, the machine or the cluster stands in the way.
@@ -137,7 +139,7 @@ impl Class {
         match self {
             Self::Reason | Self::Unmet => Exit::Unmet,
             Self::Fault => Exit::Harness,
-            Self::Refusal => Exit::Refused,
+            Self::Refusal | Self::Alteration => Exit::Refused,
             Self::Usage => Exit::Usage,
             Self::Selection => Exit::NothingSelected,
             Self::Submission => Exit::NotPublished,
@@ -761,6 +763,69 @@ codes! {
             "Mend what the answer names, and submit again."
     }
 
+    Alteration {
+        AuditCheckpointInvalid "audit-checkpoint-invalid"
+            "What is served as the log's checkpoint is not one that the log's key signed."
+            "Another log is served, its key was replaced, or something else answers at the address."
+            "Check the address and the keyring; if both are right, keep what was served and tell the programme."
+        AuditRollback "audit-rollback"
+            "The log is smaller than it was."
+            "The publisher was restored from an old copy, shows some readers an old state, or took entries back."
+            "Keep the checkpoint that was seen before and the one that is served, and show both to the programme."
+        AuditFork "audit-fork"
+            "The log's key signed two trees of which neither contains the other."
+            "History was rewritten, or readers are shown different logs."
+            "Keep both checkpoints: together they are the proof. Show them to the programme and to the witnesses."
+        AuditRootDiffers "audit-root-differs"
+            "The entries that are served do not have the root that was signed."
+            "Entries or hashes were changed, removed or reordered behind the log."
+            "Compare with a copy of the log, and show the checkpoint and the tiles to the programme."
+        AuditEntryDiffers "audit-entry-differs"
+            "An entry that is served is not the one that was signed."
+            "The entry was replaced behind the log."
+            "Keep the tile and the checkpoint, and show both to the programme."
+        AuditTileDiffers "audit-tile-differs"
+            "A tile is cut off, malformed, or does not follow from the entries."
+            "The file was changed or damaged behind the log, or a cache in between is broken."
+            "Fetch the tile again from the publisher itself; if it is still so, show it to the programme."
+        AuditEntryMissing "audit-entry-missing"
+            "Something that the log commits to is not served."
+            "An entry, a tile or a bundle was removed behind the log."
+            "Ask for it again; if it stays away, show the checkpoint to the programme."
+        AuditLeafDiffers "audit-leaf-differs"
+            "The bundle that is served for an entry is not the one that was logged."
+            "The bundle was replaced or damaged behind the log."
+            "Keep the bundle and the entry's proof, and show both to the programme."
+        AuditEntryRefused "audit-entry-refused"
+            "An entry is in the log that must not be there."
+            "The publisher logged what the verifier refuses, or what the entries before it do not admit."
+            "Verify the bundle by itself; if the grounds hold, show it and the entry's proof to the programme."
+        AuditEntryRepeated "audit-entry-repeated"
+            "The same bundle is in the log twice."
+            "An old statement was logged again, as if it had been said anew."
+            "Show both indexes to the programme."
+        AuditViewDiffers "audit-view-differs"
+            "The view that is served is not the fold of the entries."
+            "A result is hidden, invented, outdated or misquoted on the public page."
+            "Believe the entries, and show the view and the checkpoint to the programme."
+        AuditFeedDiffers "audit-feed-differs"
+            "The feed tells something else than the entries say."
+            "An entry is hidden, invented or misquoted in the feed."
+            "Believe the entries, and show the page and the checkpoint to the programme."
+        AuditKeyringDiffers "audit-keyring-differs"
+            "The keyring that is served is not the one in force in the log."
+            "The file was replaced behind the log."
+            "Do not use the keyring that is served; take the one of the newest keyring entry."
+        AuditKeyringUntrusted "audit-keyring-untrusted"
+            "The log's keyrings do not include the one that is trusted."
+            "It is another log, or its first keyring was replaced."
+            "Check the keyring's digest with whoever gave it; if it is right, trust nothing of this log."
+        AuditQuorumLost "audit-quorum-lost"
+            "Fewer witnesses cosigned the checkpoint than the keyring asks for."
+            "Witnesses are down, or refuse to cosign what they are shown."
+            "Ask again later; if it stays so, ask the witnesses what they saw."
+    }
+
     Retry {
         RequestSlow "request-slow"
             "The request did not arrive in time."
@@ -790,6 +855,14 @@ codes! {
             "It is in the log, and waits for the witnesses to cosign."
             "Too few witnesses answered in time, so the publisher shows nothing new."
             "Ask the address that was answered for its state; nothing needs to be submitted again."
+        AuditUnreachable "audit-unreachable"
+            "The publisher did not answer, so nothing was decided."
+            "The address is wrong, or the network or the publisher is down or overloaded."
+            "Check the address, and audit again."
+        AuditSuiteUnknown "audit-suite-unknown"
+            "A result's suite is not known here, so its statuses could not be replayed."
+            "The suite is newer than this verifier."
+            "Audit with a newer release, or name the suite's file with --suite."
         PublisherUnreachable "publisher-unreachable"
             "The publisher did not answer."
             "The address is wrong, or the network or the publisher is down."
@@ -905,6 +978,18 @@ codes! {
             "The directory holds no log yet."
             "The log was never made, or the path is wrong."
             "Make it with `smi-publisher init`, from a signed keyring."
+        BackupDiffers "backup-differs"
+            "What is served is no log, or not the one that is in the backup."
+            "Another log answers at the address, something in between is broken, or history was rewritten."
+            "Keep the backup and what is served, check the address, and audit the log."
+        BackupMissing "backup-missing"
+            "The directory holds no backup."
+            "The path is wrong, or the first backup was not finished."
+            "Name the directory that `smi-publisher backup --to` wrote."
+        RestoreOccupied "restore-occupied"
+            "The directory holds entries that the backup does not."
+            "It is another log's, or newer than the backup."
+            "Name an empty directory; nothing that is there is replaced."
         OriginDemonstration "origin-demonstration"
             "The name of the log and what the store is for do not belong together."
             "A demonstration's name begins with `demo.`, and no other's does."
@@ -913,6 +998,14 @@ codes! {
             "The store could not be read or written."
             "The directory is not writable, or the disk failed."
             "Check the directory, its permissions and the disk; what was acknowledged is kept."
+        AuditStateInvalid "audit-state-invalid"
+            "The file of the last audit is not a checkpoint of this log."
+            "It belongs to another log, or was changed."
+            "Give the file that an audit of this log wrote, or another name to start anew."
+        AuditLogUnnamed "audit-log-unnamed"
+            "The keyring names no log, so nothing can be held against it."
+            "It is a keyring from before the log was made, or of another use."
+            "Give a keyring that has a key with the role log."
         KeyringInvalid "keyring-invalid"
             "The keyring cannot be trusted as it stands."
             "It is not the JSON of a keyring, or breaks one of its rules."

@@ -1,6 +1,6 @@
 //! What the log admits besides results, in which order, and what readers are shown of it: through a publisher.
 
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::Value;
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
@@ -24,7 +24,7 @@ impl Log {
     }
 
     async fn submit(&self, bundle: &[u8]) -> (StatusCode, Value) {
-        let request = Client::new().post(self.publisher.url("/v1/bundles")).body(bundle.to_vec());
+        let request = self.publisher.client.post(self.publisher.url("/v1/bundles")).body(bundle.to_vec());
         let response = request.send().await.unwrap();
         (response.status(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
     }
@@ -47,7 +47,7 @@ impl Log {
     }
 
     async fn json(&self, path: &str) -> Value {
-        let response = Client::new().get(self.publisher.url(path)).send().await.unwrap();
+        let response = self.publisher.client.get(self.publisher.url(path)).send().await.unwrap();
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
     }
 
@@ -115,7 +115,7 @@ async fn a_withdrawn_cell_stays_so_until_a_later_run() {
     assert_eq!((log.shown().await, log.state(latest).await), (vec![None], "withdrawn".into()));
     log.accepted(&result("vendor", 1)).await;
     assert_eq!(log.shown().await, [None], "an older run does not fill the cell");
-    let page = Client::new().get(log.publisher.url("/")).send().await.unwrap().text().await.unwrap();
+    let page = log.publisher.client.get(log.publisher.url("/")).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("withdrawn"), "{page}");
     let later = log.accepted(&result("vendor", 4)).await;
     assert_eq!(log.shown().await, [Some(later)]);
@@ -150,12 +150,12 @@ async fn a_key_has_one_result_of_a_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suite_is_released_once() {
     let log = Log::new().await;
-    let release = |version: &str, by: &str| {
+    let signed = |version: &str, by: &str| {
         let suite = Versioned { version: version.parse().unwrap(), digest: Digest::of(by.as_bytes()) };
         key(by).sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
     };
-    log.refused(&release("2.0.0", "vendor"), Code::KeyRole).await;
-    log.accepted(&release("2.0.0", "suite")).await;
+    log.refused(&signed("2.0.0", "vendor"), Code::KeyRole).await;
+    log.accepted(&signed("2.0.0", "suite")).await;
     let other = {
         let suite = Versioned { version: "2.0.0".parse().unwrap(), digest: Digest::of(b"another file") };
         key("suite").sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test stops where it fails
 
+mod audit;
 mod claimed;
 mod crds;
 mod discrimination;
@@ -11,6 +12,7 @@ mod execute;
 mod house;
 mod interop;
 mod judge;
+mod log;
 mod metrics;
 mod mutants;
 mod powercut;
@@ -20,4 +22,5 @@ mod release;
 mod sampling;
 mod shares;
 mod suite;
+mod twins;
 mod vectors;

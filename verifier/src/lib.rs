@@ -22,6 +22,7 @@
 //! What this cannot find is a signer who forges observations that are consistent. The signature makes that
 //! attributable, no more.
 
+pub mod audit;
 pub mod capability;
 pub mod judge;
 pub mod ledger;

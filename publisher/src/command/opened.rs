@@ -8,6 +8,7 @@ use smi_keys::SigningKey;
 use smi_keys::key_file::KeyFile;
 use smi_keys::keyring::Keyring;
 use smi_keys::passphrase::{Source, VARIABLE};
+use smi_publisher::backup::DEMONSTRATION;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Published;
 use smi_publisher::heads::{Kept, recover};
@@ -17,9 +18,6 @@ use smi_verifier::view::View;
 
 use super::CommandError;
 use crate::args::{Directory, LogKey};
-
-/// What the name of a demonstration's log begins with.
-const DEMONSTRATION: &str = "demo.";
 
 /// A log in a directory.
 pub(crate) struct Opened {
@@ -38,6 +36,14 @@ pub(crate) fn store(directory: &Directory) -> Result<Arc<dyn Store>, CommandErro
     Ok(Arc::new(SledStore::open(&directory.data, mark)?))
 }
 
+/// The store in a directory that has one, locked.
+pub(crate) fn existing(directory: &Directory) -> Result<Arc<dyn Store>, CommandError> {
+    match Mark::of(&directory.data)? {
+        Some(_) => store(directory),
+        None => Err(CommandError::Empty(directory.data.clone())),
+    }
+}
+
 /// Starts the log that a store holds. Its keyring is the store's own, or that of the entry that is to be its first.
 pub(crate) fn start(
     store: Arc<dyn Store>,
@@ -49,7 +55,17 @@ pub(crate) fn start(
     let (recovered, published) = recover(&*store, &kept)?;
     let trusted = recovered.ledger.trusted().cloned();
     let keyring = trusted.as_ref().map(|trusted| &trusted.keyring).or(first);
-    let log = keyring.and_then(Keyring::log).ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
+    let keyring = keyring.ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
+    let origin = origin(keyring, directory, &key)?;
+    let cell = Box::new(FileCell::new(&directory.cell()));
+    let signer = Signer { origin: origin.clone(), key };
+    let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered)?;
+    Ok(Opened { store, log, view, published, kept, origin })
+}
+
+/// The name of the log that a keyring names, if the key is the log's and the directory is for such a log.
+pub(crate) fn origin(keyring: &Keyring, directory: &Directory, key: &SigningKey) -> Result<String, CommandError> {
+    let log = keyring.log().ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
     if log.public_key != key.public() {
         let (wanted, given) = (log.public_key.key_id().to_string(), key.public().key_id().to_string());
         return Err(CommandError::LogKey { wanted, given });
@@ -58,10 +74,7 @@ pub(crate) fn start(
     if origin.starts_with(DEMONSTRATION) != directory.demonstration() {
         return Err(CommandError::Origin { origin });
     }
-    let cell = Box::new(FileCell::new(&directory.cell()));
-    let signer = Signer { origin: origin.clone(), key };
-    let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered)?;
-    Ok(Opened { store, log, view, published, kept, origin })
+    Ok(origin)
 }
 
 /// The log's private key.

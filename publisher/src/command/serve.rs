@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
-use super::opened::{key, start, store};
+use super::opened::{existing, key, start};
 use super::{CommandError, Opened, now};
 use crate::args::Serve;
 
@@ -30,8 +30,7 @@ pub(crate) fn serve(arguments: &Serve) -> Result<Exit, CommandError> {
         let stop = signalled()?;
         let address = arguments.listen;
         let listener = TcpListener::bind(address).await.map_err(|cause| CommandError::Listen { address, cause })?;
-        // Not before the address is known to be free: what a store is for is fixed when it is created.
-        let opened = start(store(&arguments.directory)?, &arguments.directory, key, None)?;
+        let opened = start(existing(&arguments.directory)?, &arguments.directory, key, None)?;
         run(listener, arguments, suites, opened, stop).await?;
         Ok(Exit::Success)
     })

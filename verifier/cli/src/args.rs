@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reqwest::Url;
+use smi_keys::KeyId;
 use smi_schemas::codes::Exit;
+use smi_schemas::names::Slug;
 use smi_verifier::policy::Requirement;
 
 #[derive(Parser)]
-#[command(name = "smi-verifier", version, about = "Judges SMI conformance results and released suites, offline", after_help = exits())]
+#[command(name = "smi-verifier", version, about = "Judges SMI conformance results and released suites, offline, and audits publishers", after_help = exits())]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -19,6 +22,68 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Check that a suite's file is one that was released, by the signature of its release
     Suite(Suite),
+    /// Audit a publisher: read its whole log and hold everything that it serves against it
+    Audit(Audit),
+    /// Audit a publisher again and again, and tell what is new, one JSON object a line
+    Watch(Watch),
+}
+
+/// Which publisher, and what is trusted.
+#[derive(Args)]
+pub(crate) struct Audited {
+    /// The publisher's address, such as https://results.example.org
+    pub(crate) url: Url,
+    /// A keyring of the log, of whatever version, that is known to be right
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: PathBuf,
+    /// The last checkpoint that was audited: the log must contain it. Written after a sound audit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Admit results of the sandbox, as the log of a demonstration has them
+    #[arg(long)]
+    pub(crate) allow_sandbox: bool,
+    /// Admit draft suites, which may still change
+    #[arg(long)]
+    pub(crate) allow_draft: bool,
+    /// Know this suite too, beside those of this release
+    #[arg(long, value_name = "FILE")]
+    pub(crate) suite: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-verifier audit https://results.example.org --keyring keyring.json --state results.example.org.checkpoint")]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    pub(crate) audited: Audited,
+    /// How to print what was checked and found
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-verifier watch https://results.example.org --keyring keyring.json --state last.checkpoint --mesh acme-mesh
+
+Without --state, what is new is what comes after the first audit; with it, what came after the last one. Ends at what
+proves an alteration; where the publisher is unreachable or its witnesses are, it says so once and goes on.")]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) audited: Audited,
+    /// Seconds from one audit to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) interval: u64,
+    /// Tell results of this mesh, and what is said of them; of all meshes when none is named
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) mesh: Vec<Slug>,
+    /// Tell results of this key, by its id, and what is said of them
+    #[arg(long, value_name = "KEYID")]
+    pub(crate) key: Vec<KeyId>,
+    /// Audit once, and end
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Args)]
@@ -77,12 +142,22 @@ pub(crate) struct Suite {
 pub(crate) enum Output {
     /// For people
     Text,
-    /// Complete and stable, in the shape of verdict.v1.json
+    /// Complete and stable, in the shape of verdict.v1.json or audit.v1.json
     Json,
 }
 
 fn exits() -> String {
-    let used = [Exit::Success, Exit::Unexpected, Exit::Usage, Exit::Unmet, Exit::Environment, Exit::Refused];
+    let used = [
+        Exit::Success,
+        Exit::Unexpected,
+        Exit::Usage,
+        Exit::Unmet,
+        Exit::Environment,
+        Exit::Refused,
+        Exit::NoVerdict,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ];
     let lines = used.map(|exit| format!("  {}  {}", exit.number(), exit.words()));
     format!("Exit codes:\n{}", lines.join("\n"))
 }

@@ -6,6 +6,9 @@ use anstyle::{AnsiColor, Style};
 use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::Status;
+use smi_schemas::shown::shown;
+use smi_verifier::audit::report::{CheckLine, Report};
+use smi_verifier::audit::{Check as AuditCheck, Counts};
 use smi_verifier::release::{Released, STAGES};
 use smi_verifier::verdict::{Accepted, Check, Explained, LogPlace, TrustedKeyring, Verdict, listed};
 use smi_verifier::{Outcome, Refused, Stage};
@@ -59,6 +62,60 @@ pub(crate) fn suite(
     writeln!(out, "exit {}: {}", exit.number(), exit.words())
 }
 
+/// The same of an audit: what was read, what it was held against, the checks, what is wrong.
+pub(crate) fn audit(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    match &report.tree {
+        Some(tree) => writeln!(out, "log       {}, {} entries, root {}", report.origin, tree.size, tree.root)?,
+        None => writeln!(out, "log       {}", report.origin)?,
+    }
+    match &report.seen {
+        Some(seen) => writeln!(out, "before    {} entries, root {}", seen.size, seen.root)?,
+        None => writeln!(out, "before    nothing was seen before")?,
+    }
+    writeln!(out, "trusted   keyring version {}, {}", report.trusted.version, report.trusted.digest)?;
+    if let Some(keyring) = &report.keyring {
+        writeln!(out, "in force  keyring version {}, {}", keyring.version, keyring.digest)?;
+    }
+    let Counts { results, reviews, withdrawals, supersessions, suites, keyrings, signatures, statuses } = report.counts;
+    writeln!(
+        out,
+        "entries   results {results}, reviews {reviews}, withdrawals {withdrawals}, supersessions {supersessions}, \
+         suites {suites}, keyrings {keyrings}"
+    )?;
+    writeln!(out, "verified  {signatures} signatures, {statuses} statuses by replay")?;
+    if let (Some(logged_by), Some(current_at)) = (report.logged_by, report.current_at) {
+        let witnesses = report.witnesses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        writeln!(out, "proven    all of it by {logged_by}, seen as the newest at {current_at}, by {witnesses}")?;
+    }
+    writeln!(out)?;
+    for CheckLine { check, outcome } in &report.checks {
+        let (style, word) = shade(*outcome);
+        let note = match (check, outcome) {
+            (AuditCheck::Consistency, Outcome::Unknown) if report.seen.is_none() => "nothing was seen before",
+            (AuditCheck::Quorum, Outcome::Unknown) if report.sound => "no witnesses: others may be shown another log",
+            _ => "",
+        };
+        writeln!(out, "{}", format!("{style}{word:<8}{style:#}  {:<11}  {note}", check.as_str()).trim_end())?;
+    }
+    for found in &report.findings {
+        writeln!(out)?;
+        writeln!(out, "{BAD}{}{BAD:#}  {}", found.code, found.detail)?;
+        writeln!(out, "{} {}", found.sentence, found.remedy)?;
+        for note in &found.evidence {
+            writeln!(out)?;
+            note.lines().try_for_each(|line| writeln!(out, "    {}", shown(line)))?;
+        }
+    }
+    writeln!(out)?;
+    let words = match report.ends() {
+        Exit::Success => "The log is sound, and what is shown is what it says.",
+        Exit::Refused => "The log, or what is shown of it, was altered.",
+        _ => "Nothing was decided.",
+    };
+    writeln!(out, "{words}")?;
+    writeln!(out, "exit {}: {}", report.exit.code, report.exit.words)
+}
+
 fn trusted(out: &mut impl Write, keyring: &TrustedKeyring) -> io::Result<()> {
     writeln!(out, "keyring   version {}, {}\n", keyring.version, keyring.digest)
 }
@@ -98,11 +155,7 @@ fn place(out: &mut impl Write, receipt: &LogPlace) -> io::Result<()> {
 
 fn checks(out: &mut impl Write, checks: &[Check], accepted: bool) -> io::Result<()> {
     for check in checks {
-        let (style, word) = match check.outcome {
-            Outcome::Pass => (GOOD, "pass"),
-            Outcome::Fail => (BAD, "fail"),
-            Outcome::Unknown => (OPEN, "unknown"),
-        };
+        let (style, word) = shade(check.outcome);
         let note = match (check.stage, check.outcome) {
             (Stage::Checkpoint, Outcome::Unknown) if accepted => "no receipt: whether this was published is not known",
             (Stage::Quorum, Outcome::Unknown) if accepted => "no witnesses: its time is its signer's word",
@@ -115,6 +168,14 @@ fn checks(out: &mut impl Write, checks: &[Check], accepted: bool) -> io::Result<
         }
     }
     Ok(())
+}
+
+fn shade(outcome: Outcome) -> (Style, &'static str) {
+    match outcome {
+        Outcome::Pass => (GOOD, "pass"),
+        Outcome::Fail => (BAD, "fail"),
+        Outcome::Unknown => (OPEN, "unknown"),
+    }
 }
 
 fn explained(out: &mut impl Write, finding: &Explained) -> io::Result<()> {

@@ -47,10 +47,7 @@ impl VerifyError {
 
 pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
     let (keyring, trusted) = keyring(&arguments.keyring)?;
-    let mut suites = Suites::builtin().map_err(VerifyError::Builtin)?;
-    for path in &arguments.suite {
-        suites.add(&read(path, MAX_SUITE_BYTES)?).map_err(|cause| VerifyError::Suite { path: path.clone(), cause })?;
-    }
+    let suites = suites(&arguments.suite)?;
     let policy = Policy {
         keyring,
         suites,
@@ -79,6 +76,15 @@ pub(crate) fn keyring(path: &Path) -> Result<(Keyring, TrustedKeyring), VerifyEr
     Ok((keyring, trusted))
 }
 
+/// The suites of this release, and those in these files.
+pub(crate) fn suites(paths: &[PathBuf]) -> Result<Suites, VerifyError> {
+    let mut suites = Suites::builtin().map_err(VerifyError::Builtin)?;
+    for path in paths {
+        suites.add(&read(path, MAX_SUITE_BYTES)?).map_err(|cause| VerifyError::Suite { path: path.clone(), cause })?;
+    }
+    Ok(suites)
+}
+
 /// Reads one byte more than the limit at most: the parser says that it is too large, whatever follows.
 pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, VerifyError> {
     let unreadable = |cause| VerifyError::Unreadable { path: path.to_owned(), cause };
@@ -93,7 +99,7 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, VerifyError> {
     Ok(bytes)
 }
 
-fn now() -> Result<Timestamp, VerifyError> {
+pub(crate) fn now() -> Result<Timestamp, VerifyError> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| VerifyError::Clock)?;
     i64::try_from(since.as_secs()).ok().and_then(Timestamp::from_unix_seconds).ok_or(VerifyError::Clock)
 }
