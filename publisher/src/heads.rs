@@ -4,8 +4,8 @@
 //! log ─► signed head ─► witnesses: quorum? ─► keep ─► feed folds ─► published head ─► readers, waiting callers
 //! ```
 //!
-//! Whether witnesses are asked is said by the keyring in force at the head. Where it asks for no quorum, a head is shown
-//! at once.
+//! Whether witnesses are asked is said by the keyring in force at the head. Where it asks for no quorum, a head is
+//! shown at once.
 //!
 //! Where it does, the newest signed head is shown to all witnesses at the same time, in rounds that begin no sooner
 //! after one another than a pace; what was signed meanwhile goes with the next round. The quorum decides, and nobody
@@ -17,8 +17,8 @@
 //! witnesses are away shows what it showed before. The file is believed nothing: what it says is verified anew, and
 //! where it does not hold, nothing is shown until the witnesses have answered.
 //!
-//! A crash before the note is kept leaves a head that is signed and not published; starting asks again. A crash after it
-//! leaves one that has its quorum and that nobody was shown; starting shows it.
+//! A crash before the note is kept leaves a head that is signed and not published; starting asks again. A crash after
+//! it leaves one that has its quorum and that nobody was shown; starting shows it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,8 +208,8 @@ impl Publishing {
         }
     }
 
-    /// Asks all witnesses about a head, and shows it as soon as the quorum has cosigned. It ends when all have answered,
-    /// or when it is shown and the next round is due.
+    /// Asks all witnesses about a head, and shows it as soon as the quorum has cosigned. It ends when all have
+    /// answered, or when it is shown and the next round is due.
     async fn round(
         &self,
         head: &Arc<Head>,
