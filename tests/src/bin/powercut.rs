@@ -152,7 +152,7 @@ async fn call(
     Ok(number)
 }
 
-fn say(Answer::Added { index, digest } | Answer::Present { index, digest }: Answer) -> io::Result<()> {
+fn say((Answer::Added { index, digest } | Answer::Present { index, digest }): Answer) -> io::Result<()> {
     writeln!(io::stdout().lock(), "entry {digest} {index}")
 }
 
