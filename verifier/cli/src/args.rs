@@ -118,10 +118,16 @@ pub(crate) struct Waiting {
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  smi-verifier verify result.json --keyring keyring.json --require split=full --require access=compliant")]
+  smi-verifier verify result.json --keyring keyring.json --require split=full --require access=compliant
+  smi-verifier verify --archive results/ --keyring keyring.json --require-receipt")]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub(crate) struct Verify {
     /// The bundle, or - for standard input
-    pub(crate) bundle: PathBuf,
+    #[arg(required_unless_present = "archive")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Verify every *.json in this directory instead, on all processors
+    #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
+    pub(crate) archive: Option<PathBuf>,
     /// Who may sign what
     #[arg(long, value_name = "FILE")]
     pub(crate) keyring: PathBuf,

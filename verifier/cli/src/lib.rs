@@ -2,6 +2,7 @@
 //!
 //! The binary is this library's [`main`], and the library is there for tests that hold a publisher against it.
 
+mod archive;
 mod args;
 mod audit;
 mod round;
