@@ -58,12 +58,15 @@ pub fn keyring() -> &'static Keyring {
 }
 
 /// The same keys where no witness is needed.
-pub fn unwitnessed() -> Keyring {
-    let mut keyring = Keyring::default();
-    for entry in self::keyring().keys() {
-        keyring.add(entry.clone()).expect("a keyring with fewer keys");
-    }
-    keyring
+pub fn unwitnessed() -> &'static Keyring {
+    static UNWITNESSED: LazyLock<Keyring> = LazyLock::new(|| {
+        let mut keyring = Keyring::default();
+        for entry in self::keyring().keys() {
+            keyring.add(entry.clone()).expect("a keyring with fewer keys");
+        }
+        keyring
+    });
+    &UNWITNESSED
 }
 
 /// The log's key.
@@ -73,18 +76,30 @@ pub fn log() -> &'static NoteKey {
 }
 
 /// A policy that admits all that can be admitted.
-pub fn lenient(receipts: Receipts) -> Policy {
-    let mut suites = Suites::default();
-    suites.add(SUITE).expect("a suite");
-    Policy {
-        keyring: keyring().clone(),
-        suites,
-        allow_sandbox: true,
-        allow_draft: true,
-        publication: false,
-        receipts,
-        max_age_seconds: None,
-    }
+pub fn lenient(receipts: Receipts) -> &'static Policy {
+    static POLICIES: LazyLock<[Policy; 3]> = LazyLock::new(|| {
+        let mut suites = Suites::default();
+        suites.add(SUITE).expect("a suite");
+        [Receipts::Ignore, Receipts::Read, Receipts::Require].map(|receipts| Policy {
+            keyring: keyring().clone(),
+            suites: suites.clone(),
+            allow_sandbox: true,
+            allow_draft: true,
+            publication: false,
+            receipts,
+            max_age_seconds: None,
+        })
+    });
+    POLICIES.iter().find(|policy| policy.receipts == receipts).expect("one of each")
+}
+
+/// A publisher's policy, who admits demonstrations too.
+pub fn publishing() -> &'static Policy {
+    static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+        let keyring = unwitnessed().clone();
+        Policy { publication: true, keyring, ..lenient(Receipts::Ignore).clone() }
+    });
+    &POLICY
 }
 
 /// The payload of a bundle that is one.

@@ -17,13 +17,12 @@ use smi_publisher::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX
 use smi_publisher::store::{Store, StoreError};
 use smi_schemas::Digest;
 use smi_schemas::record::{KeyringChange, Review, Verdict};
-use smi_verifier::policy::{Policy, Receipts};
 use smi_verifier::receipt::log_key;
 use smi_verifier::said::{verify_first, verify_said};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::{ORIGIN, SOUND, key, lenient, now, payload, unwitnessed};
+use crate::{ORIGIN, SOUND, key, now, payload, publishing, unwitnessed};
 
 /// Entries of the log that every publisher begins with.
 pub const ENTRIES: u64 = 3;
@@ -32,7 +31,7 @@ pub const ENTRIES: u64 = 3;
 pub struct Running {
     /// Its roads.
     pub roads: Router,
-    publishing: JoinHandle<()>,
+    shown: JoinHandle<()>,
     // Closed, it would end every event stream.
     _stop: watch::Sender<bool>,
 }
@@ -41,18 +40,17 @@ impl Running {
     /// A publisher of a log in a store, of which it has a copy.
     pub async fn start(store: &Memory) -> Self {
         let store: Arc<dyn Store> = Arc::new(store.copy());
-        let policy = Policy { keyring: unwitnessed(), ..lenient(Receipts::Ignore) };
         let recovered = Recovered::read(&*store, store.head().expect("a head")).expect("a store");
         let signer = Signer { origin: ORIGIN.to_owned(), key: key("log") };
         let cell = Box::new(MemoryCell::signed(&recovered, &signer));
         let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered).expect("a log");
-        let feed = Arc::new(Feed::new(store, log.tree(), view, log_key(&policy.keyring).expect("a log key")));
+        let feed = Arc::new(Feed::new(store, log.tree(), view, log_key(unwitnessed()).expect("a log key")));
         let (show, mut published) = watch::channel(None);
-        let publishing = tokio::spawn(publish(log.head(), Arc::clone(&feed), show));
+        let shown = tokio::spawn(publish(log.head(), Arc::clone(&feed), show));
         published.wait_for(Option::is_some).await.expect("a published head");
         let (stop, stopped) = watch::channel(false);
         let roads = router(Arc::new(Publisher {
-            intake: Intake::new(policy, u32::MAX, log.clone()),
+            intake: Intake::new(publishing().clone(), u32::MAX, log.clone()),
             feed,
             signed: log.head(),
             published,
@@ -63,30 +61,28 @@ impl Running {
             body_timeout: Duration::from_secs(60),
             streams: Arc::new(Semaphore::new(2)),
         }));
-        Self { roads, publishing, _stop: stop }
+        Self { roads, shown, _stop: stop }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.publishing.abort();
+        self.shown.abort();
     }
 }
 
 /// The store of a log of [`ENTRIES`]: a keyring, a result that waits for a review, and that.
 pub async fn stocked() -> Memory {
     let store = Memory::default();
-    let keyring = unwitnessed();
-    let policy = Policy { keyring: keyring.clone(), publication: true, ..lenient(Receipts::Ignore) };
     let signer = Signer { origin: ORIGIN.to_owned(), key: key("log") };
     let (log, _) = Log::start(Arc::new(store.clone()), Box::new(MemoryCell(None)), signer, Recovered::default())
         .expect("a new log");
-    log.submit(Submission::new(verify_first(&first_keyring(&keyring)).expect("a keyring"))).await.expect("the first");
+    log.submit(Submission::new(verify_first(&first_keyring(unwitnessed())).expect("a keyring"))).await.expect("the first");
     let result = key("careful-vendor").sign_statement(&payload(SOUND));
     let reason = "Looked at.".parse().expect("a reason");
     let review = Review::of(result.payload_digest(), Verdict::Accept, reason, now());
     for bundle in [result, key("reviewer").sign_statement(&review.to_bytes())] {
-        let said = verify_said(&bundle.to_bytes(), &policy, now()).expect("it is sound");
+        let said = verify_said(&bundle.to_bytes(), publishing(), now()).expect("it is sound");
         log.submit(Submission::new(said)).await.expect("it is admitted");
     }
     log.close().await;

@@ -12,8 +12,8 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { json:
 
 fuzz_target!(|bytes: &[u8]| {
     let policy = lenient(Receipts::Read);
-    let verified = verify(bytes, &policy, now());
-    let said = verify_said(bytes, &policy, now());
+    let verified = verify(bytes, policy, now());
+    let said = verify_said(bytes, policy, now());
     let Ok(bundle) = Bundle::read(bytes) else {
         assert!(verified.is_err() && said.is_err());
         check_refusal(&verified.unwrap_err());
@@ -48,6 +48,6 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(said) => assert!(is_signed(&said.payload()) && *said.bundle() == bare),
         Err(refused) => check_refusal(refused),
     }
-    let form = verify(&written, &policy, now());
+    let form = verify(&written, policy, now());
     assert_eq!(form.is_ok(), verified.is_ok());
 });

@@ -34,6 +34,9 @@ const SIGNERS: [&str; 5] = ["vendor", "careful-vendor", "reviewer", "root", "sui
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
+/// How readers verify what the publisher completed.
+static READING: LazyLock<Policy> =
+    LazyLock::new(|| Policy { keyring: unwitnessed().clone(), ..lenient(Receipts::Require).clone() });
 static STOCK: LazyLock<Memory> = LazyLock::new(|| RUNTIME.block_on(stocked()));
 
 thread_local! {
@@ -50,11 +53,12 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Some(request) = request(bytes) else { return Corpus::Reject };
+    let stock = &*STOCK;
     RUNTIME.block_on(async {
         // Every input meets the same log: a publisher that took something is replaced.
         let running = match RUNNING.take() {
             Some(running) => running,
-            None => Running::start(&STOCK).await,
+            None => Running::start(stock).await,
         };
         if !check(&running, request).await {
             RUNNING.set(Some(running));
@@ -178,8 +182,7 @@ async fn check_logged(running: &Running, logged: &Answer) {
     assert!(get("/".to_owned()).await.starts_with(b"<!"));
 
     // What is said of a result is what the receipt in it proves.
-    let policy = Policy { keyring: unwitnessed(), ..lenient(Receipts::Require) };
-    if let Ok(verified) = verify(&completed.to_bytes(), &policy, now()) {
+    if let Ok(verified) = verify(&completed.to_bytes(), &READING, now()) {
         assert_eq!(verified.receipt().map(|receipt| receipt.index), Some(index));
     }
 }

@@ -45,7 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let text = serde_json::to_vec(&document).expect("JSON");
     let receipts = [Receipts::Read, Receipts::Require, Receipts::Ignore][usize::from(*policy) % 3];
-    let verified = match verify(&text, &lenient(receipts), now()) {
+    let verified = match verify(&text, lenient(receipts), now()) {
         Ok(verified) => verified,
         Err(refused) => return check_refusal(&refused),
     };
@@ -72,7 +72,7 @@ fn proves(sound: &Sound, receipt: &Receipt) -> bool {
 }
 
 fn sound(bytes: &[u8]) -> Sound {
-    let verified = verify(bytes, &lenient(Receipts::Read), now()).expect("a sound bundle");
+    let verified = verify(bytes, lenient(Receipts::Read), now()).expect("a sound bundle");
     Sound { document: value(bytes), payload: verified.payload_digest(), receipt: verified.receipt().cloned() }
 }
 

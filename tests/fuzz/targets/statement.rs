@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use smi_fuzz::publisher::first_keyring;
-use smi_fuzz::{check_finding, check_refusal, contains, json, key, keyring, lenient, now, unwitnessed, value};
+use smi_fuzz::{check_finding, check_refusal, contains, json, key, keyring, lenient, now, publishing, unwitnessed, value};
 use smi_publisher::recover;
 use smi_publisher::store::MAX_ENTRY_BYTES;
 use smi_schemas::Digest;
@@ -17,7 +17,7 @@ use smi_schemas::record::{
 use smi_schemas::statement::{Statement, predicate_type};
 use smi_verifier::ledger::Ledger;
 use smi_verifier::merkle::Hash;
-use smi_verifier::policy::{Policy, Receipts, Requirement};
+use smi_verifier::policy::{Receipts, Requirement};
 use smi_verifier::said::{Said, What, verify_first, verify_said};
 use smi_verifier::verdict::{TrustedKeyring, Verdict};
 use smi_verifier::view::View;
@@ -26,7 +26,7 @@ use smi_verifier::{Verified, verify};
 /// A log of one keyring and of what a publisher would admit.
 static LEDGER: LazyLock<(Ledger, View)> = LazyLock::new(|| {
     let (mut ledger, mut view) = (Ledger::default(), View::default());
-    let said = verify_first(&first_keyring(&unwitnessed())).expect("a keyring");
+    let said = verify_first(&first_keyring(unwitnessed())).expect("a keyring");
     let entry = ledger.admit(&said).expect("the first");
     let What::Keyring(trusted, _) = said.says() else { unreachable!("a keyring") };
     ledger.add(&entry, Some(trusted.clone()));
@@ -62,8 +62,7 @@ fuzz_target!(|bytes: &[u8]| {
         _ => "vendor",
     };
     let bundle = key(signer).sign_statement(bytes).to_bytes();
-    let policy = lenient(Receipts::Read);
-    let verified = verify(&bundle, &policy, now());
+    let verified = verify(&bundle, lenient(Receipts::Read), now());
     match &verified {
         Ok(verified) => check_verified(verified, bytes, &bundle),
         Err(refused) => check_refusal(refused),
@@ -76,8 +75,7 @@ fuzz_target!(|bytes: &[u8]| {
     let document = serde_json::to_vec(&verdict).expect("a verdict is JSON");
     assert!(serde_json::from_slice::<Verdict>(&document).is_ok_and(|read| read.exit.code == verdict.ends().number()));
 
-    let admitting = Policy { publication: true, receipts: Receipts::Ignore, keyring: unwitnessed(), ..policy };
-    match verify_said(&bundle, &admitting, now()) {
+    match verify_said(&bundle, publishing(), now()) {
         Ok(said) => {
             assert!(!written.is_empty() && said.payload() == Digest::of(bytes));
             check_admission(&said);
@@ -102,11 +100,11 @@ fn check_verified(verified: &Verified, bytes: &[u8], bundle: &[u8]) {
     assert!(verified.receipt().is_none());
     let summed = |count: fn(&smi_schemas::feed::ApiSummary) -> u32| verified.apis().iter().map(count).sum::<u32>();
     assert!(summed(|api| api.passed) + summed(|api| api.failed) <= summed(|api| api.scored));
-    assert!(verify(bundle, &lenient(Receipts::Require), now()).is_err());
+    assert!(verify(bundle, lenient(Receipts::Require), now()).is_err());
     let late = smi_schemas::Timestamp::EPOCH;
     let skew = smi_verifier::policy::MAX_CLOCK_SKEW_SECONDS;
     let is_future = verified.statement().predicate.run.finished_at.unix_seconds() > skew;
-    assert_eq!(verify(bundle, &lenient(Receipts::Ignore), late).is_err(), is_future);
+    assert_eq!(verify(bundle, lenient(Receipts::Ignore), late).is_err(), is_future);
 }
 
 /// What is admitted can be stored, told and shown.

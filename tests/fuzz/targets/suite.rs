@@ -11,7 +11,7 @@ use smi_schemas::smi::{Api, ApiVersion};
 use smi_schemas::statement::{Filters, Statement, Versioned};
 use smi_schemas::suite::{Class, Expect, MAX_SUITE_BYTES, Phase, Shape, Suite};
 use smi_verifier::judge::{Context, judge};
-use smi_verifier::policy::{Receipts, Suites};
+use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::verify;
 
 static STATEMENT: LazyLock<Statement> = LazyLock::new(|| Statement::read(&payload(SOUND)).expect("a statement"));
@@ -52,7 +52,7 @@ fuzz_target!(|bytes: &[u8]| {
     statement.predicate.suite = Versioned { version: suite.version.clone(), digest };
     let mut suites = Suites::default();
     suites.add(bytes).expect("it was read before");
-    let policy = smi_verifier::policy::Policy { suites, ..lenient(Receipts::Ignore) };
+    let policy = Policy { suites, ..lenient(Receipts::Ignore).clone() };
     match verify(&key("vendor").sign_statement(&statement.to_bytes()).to_bytes(), &policy, now()) {
         Ok(verified) => assert!(verified.statement().predicate.assertions.len() == suite.assertions.len()),
         Err(refused) => check_refusal(&refused),
