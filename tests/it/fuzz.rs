@@ -148,11 +148,17 @@ fn notes(seeds: &mut Seeds) {
     };
     seeds.put("proof/first", proof(0, None).to_bytes());
     seeds.put("proof/last-with-extra", proof(69, Some(b"not signed")).to_bytes());
+    let note_bytes = checkpoint.to_bytes();
+    let request =
+        |old| AddCheckpoint { old, proof: tree.consistency(old, 70).unwrap(), note_bytes: note_bytes.clone() };
     for old in [0, 33, 64] {
-        let request =
-            AddCheckpoint { old, proof: tree.consistency(old, 70).unwrap(), note_bytes: checkpoint.to_bytes() };
-        seeds.put(&format!("proof/from-{old}"), request.to_bytes());
+        seeds.put(&format!("proof/from-{old}"), request(old).to_bytes());
+        seeds.put(&format!("witness/from-{old}"), request(old).to_bytes());
     }
+    // What the fuzzer's witness saw last, once more.
+    let again = sign_checkpoint(&Checkpoint::new(ORIGIN, 33, tree.root_at(33).unwrap()).unwrap(), &key("log"));
+    let again = AddCheckpoint { old: 33, proof: Vec::new(), note_bytes: again.to_bytes() };
+    seeds.put("witness/again", again.to_bytes());
     seeds.put("proof/size", "70\n");
 }
 

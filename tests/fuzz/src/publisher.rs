@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::Router;
 use smi_keys::keyring::Keyring;
 use smi_publisher::cell::{Cell, CellError};
-use smi_publisher::feed::Feed;
-use smi_publisher::heads::publish;
+use smi_publisher::feed::{Feed, Published};
 use smi_publisher::http::{Publisher, router};
 use smi_publisher::intake::Intake;
-use smi_publisher::log::{Log, Signer, Submission};
+use smi_publisher::log::{Head, Log, Signer, Submission};
+use smi_publisher::meters::Meters;
 use smi_publisher::recover::Recovered;
 use smi_publisher::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, MAX_LEAF_BYTES};
 use smi_publisher::store::{Store, StoreError};
@@ -31,7 +31,7 @@ pub const ENTRIES: u64 = 3;
 pub struct Running {
     /// Its roads.
     pub roads: Router,
-    shown: JoinHandle<()>,
+    showing: JoinHandle<()>,
     // Closed, it would end every event stream.
     _stop: watch::Sender<bool>,
 }
@@ -45,15 +45,21 @@ impl Running {
         let cell = Box::new(MemoryCell::signed(&recovered, &signer));
         let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered).expect("a log");
         let feed = Arc::new(Feed::new(store, log.tree(), view, log_key(unwitnessed()).expect("a log key")));
-        let (show, mut published) = watch::channel(None);
-        let shown = tokio::spawn(publish(log.head(), Arc::clone(&feed), show));
-        published.wait_for(Option::is_some).await.expect("a published head");
+        let (show, published) = watch::channel(Some(shown(&feed, &log.head().borrow())));
+        let (mut heads, follower) = (log.head(), Arc::clone(&feed));
+        let showing = tokio::spawn(async move {
+            while heads.changed().await.is_ok() {
+                let head = Arc::clone(&heads.borrow_and_update());
+                show.send_replace(Some(shown(&follower, &head)));
+            }
+        });
         let (stop, stopped) = watch::channel(false);
         let roads = router(Arc::new(Publisher {
             intake: Intake::new(publishing().clone(), u32::MAX, log.clone()),
             feed,
             signed: log.head(),
             published,
+            meters: Arc::new(Meters::default()),
             patience: Duration::from_secs(60),
             stop: stopped,
             demonstration: true,
@@ -61,21 +67,27 @@ impl Running {
             body_timeout: Duration::from_secs(60),
             streams: Arc::new(Semaphore::new(2)),
         }));
-        Self { roads, shown, _stop: stop }
+        Self { roads, showing, _stop: stop }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shown.abort();
+        self.showing.abort();
     }
+}
+
+/// A head that readers are shown, as no witness is asked for.
+fn shown(feed: &Feed, head: &Head) -> Arc<Published> {
+    feed.catch_up(head.checkpoint.size()).expect("entries up to the head");
+    Arc::new(Published::unwitnessed(head).expect("a note"))
 }
 
 /// The store of a log of [`ENTRIES`]: a keyring, a result that waits for a review, and that.
 pub async fn stocked() -> Memory {
     let store = Memory::default();
     let signer = Signer { origin: ORIGIN.to_owned(), key: key("log") };
-    let (log, _) = Log::start(Arc::new(store.clone()), Box::new(MemoryCell(None)), signer, Recovered::default())
+    let (log, _) = Log::start(Arc::new(store.clone()), Box::new(MemoryCell::default()), signer, Recovered::default())
         .expect("a new log");
     log.submit(Submission::new(verify_first(&first_keyring(unwitnessed())).expect("a keyring"))).await.expect("the first");
     let result = key("careful-vendor").sign_statement(&payload(SOUND));
@@ -156,8 +168,9 @@ impl Store for Memory {
     }
 }
 
-/// A cell in memory.
-struct MemoryCell(Option<Vec<u8>>);
+/// A cell in memory, with what is in it.
+#[derive(Default)]
+pub struct MemoryCell(pub Option<Vec<u8>>);
 
 impl MemoryCell {
     /// What a log with these entries has signed last.
