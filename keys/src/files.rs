@@ -129,7 +129,8 @@ pub fn create_whole(path: &Path, bytes: &[u8], access: Access) -> Result<(), Fil
 
 /// Puts a file that is there, and its name, on the device, whoever wrote it and whatever became of them.
 pub fn settle(path: &Path) -> Result<(), FileError> {
-    let settled = File::open(path).and_then(|file| file.sync_all()).and_then(|()| open_folder(path)?.sync());
+    let file = path.canonicalize().and_then(|path| Ok((File::open(&path)?, open_folder(&path)?)));
+    let settled = file.and_then(|(file, folder)| file.sync_all().and_then(|()| folder.sync()));
     settled.map_err(|cause| FileError::Unwritable { path: path.to_owned(), cause })
 }
 

@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::builder::RangedU64ValueParser;
+use clap::{ArgGroup, Args, Parser, Subcommand, value_parser};
 use smi_publisher::cell::FileCell;
 use smi_publisher::heads::PACE;
 use smi_publisher::intake::DAILY_QUOTA;
 use smi_schemas::names::{NoteName, Url};
 use smi_verifier::note::NoteKey;
+
+/// An hour: what waits longer is not published in any sense.
+const MAX_PACE_SECONDS: u64 = 3600;
 
 #[derive(Parser)]
 #[command(name = "smi-publisher", version, about = "Publishes SMI conformance results as a transparency log")]
@@ -109,18 +113,18 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
     /// The time between two requests to a witness; what is signed meanwhile goes with the next one
-    #[arg(long, value_name = "SECONDS", default_value_t = PACE.as_secs())]
+    #[arg(long, value_name = "SECONDS", default_value_t = PACE.as_secs(), value_parser = pace())]
     pub(crate) witness_pace: u64,
 }
 
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  smi-publisher witness --data /var/lib/smi-witness --key witness.pem --name witness.example.org/w1 \\
-    --log results.example.org+fa2c8b44+AZsfhHkc/HZjBFhU04netcqVRJ2HXydqg4QLBgqznPxx --listen 127.0.0.1:8081
+  smi-publisher witness --data w1 --key w1.pem --name witness.example.org/w1 \\
+    --keyring keyring.json --listen 127.0.0.1:8081
 
-The directory holds what was cosigned last of every log. A witness that loses it, or goes back to an older copy, may
-cosign a fork. Stops at SIGINT or SIGTERM, after the answers that are under way.")]
+The directory holds what was cosigned last of every log. A witness that loses it, or goes back to an
+older copy, may cosign a fork. Stops at SIGINT or SIGTERM, after the answers that are under way.")]
 #[command(group = ArgGroup::new("logs").required(true).multiple(true).args(["log", "keyring"]))]
 pub(crate) struct Witness {
     /// The directory of what was cosigned last
@@ -196,4 +200,8 @@ impl Restore {
     pub(crate) fn cell(&self) -> PathBuf {
         self.cell.clone().unwrap_or_else(|| FileCell::beside(&self.data))
     }
+}
+
+fn pace() -> RangedU64ValueParser {
+    value_parser!(u64).range(..=MAX_PACE_SECONDS)
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use reqwest::{Client, StatusCode, redirect};
-use smi_keys::files::{self, Access, FileError};
+use smi_keys::files::{self, FileError};
 use smi_schemas::bundle::MAX_BUNDLE_BYTES;
 use smi_schemas::codes::Code;
 use smi_schemas::leaf::Leaf;
@@ -194,7 +194,7 @@ pub async fn backup(from: &Url, folder: &Path, suites: Suites, now: Timestamp) -
     }
 
     // A crash before here leaves entries of a newer tree than the checkpoint's.
-    keep(&checkpoint_of(folder), &bytes)?;
+    files::replace(&checkpoint_of(folder), &bytes)?;
     Ok(BackedUp { checkpoint: signed.checkpoint().clone(), new: size - had, first: anchor.first })
 }
 
@@ -206,13 +206,6 @@ fn signed(bytes: &[u8], log: &NoteKey, here: u64) -> Result<SignedCheckpoint, Ba
         return Err(differs(&format!("{served} entries are served, and the backup has {here}")));
     }
     Ok(signed)
-}
-
-fn keep(path: &Path, checkpoint: &[u8]) -> Result<(), FileError> {
-    match files::create_whole(path, checkpoint, Access::Default) {
-        Err(FileError::Exists { .. }) => files::update(path, MAX_NOTE_BYTES, |_| Ok((checkpoint.to_owned(), ()))),
-        created => created,
-    }
 }
 
 /// Which log it is.

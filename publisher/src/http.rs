@@ -31,11 +31,12 @@ use std::time::Duration;
 use askama::Template as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -212,7 +213,10 @@ impl Publisher {
         let (signed, published) = self.sizes();
         let lag = signed.saturating_sub(published);
         let trusted = self.signed.borrow().trusted.clone();
-        let quorum = self.meters.readiness(trusted.as_ref().map(|trusted| &trusted.keyring));
+        let reached = self.published.borrow().as_ref().and_then(|head| head.current_at());
+        let ago = reached.map(|reached| (self.clock)().unix_seconds().saturating_sub(reached.unix_seconds()));
+        let ago = ago.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+        let quorum = self.meters.readiness(trusted.as_ref().map(|trusted| &trusted.keyring), ago);
         format!("ready\nlog        running\nsigned     {signed}\npublished  {published}\nlag        {lag}\n{quorum}")
     }
 
@@ -301,7 +305,7 @@ pub(crate) fn is_too_long(error: &axum::Error) -> bool {
 
 async fn bundle(
     State(publisher): State<Arc<Publisher>>,
-    Path(payload): Path<String>,
+    Part(payload): Part,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let digest = digest(&payload)?;
@@ -314,13 +318,13 @@ async fn bundle(
     Ok((fixed, [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], blob).into_response())
 }
 
-async fn completed(State(publisher): State<Arc<Publisher>>, Path(payload): Path<String>) -> Result<Response, Problem> {
+async fn completed(State(publisher): State<Arc<Publisher>>, Part(payload): Part) -> Result<Response, Problem> {
     let bundle = publisher.feed.completed(&digest(&payload)?, &*publisher.published()?);
     let bundle = bundle.map_err(|error| failed(&error))?.to_bytes();
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], bundle).into_response())
 }
 
-async fn tlog_proof(State(publisher): State<Arc<Publisher>>, Path(payload): Path<String>) -> Result<Response, Problem> {
+async fn tlog_proof(State(publisher): State<Arc<Publisher>>, Part(payload): Part) -> Result<Response, Problem> {
     let proof = publisher.feed.tlog_proof(&digest(&payload)?, &*publisher.published()?);
     Ok(([(CONTENT_TYPE, TEXT)], proof.map_err(|error| failed(&error))?.to_bytes()).into_response())
 }
@@ -329,7 +333,7 @@ async fn checkpoint(State(publisher): State<Arc<Publisher>>) -> Result<Response,
     Ok(([(CONTENT_TYPE, TEXT)], publisher.published()?.note.to_bytes()).into_response())
 }
 
-async fn tile(State(publisher): State<Arc<Publisher>>, Path(path): Path<String>) -> Result<Response, Problem> {
+async fn tile(State(publisher): State<Arc<Publisher>>, Part(path): Part) -> Result<Response, Problem> {
     let path: TilePath = path.parse().map_err(|_| Problem::new(Code::NotFound, "no tile has this path"))?;
     let bytes = publisher.feed.tile(&path).map_err(|error| failed(&error))?;
     let binary = HeaderValue::from_static("application/octet-stream");
@@ -382,6 +386,18 @@ async fn keyring(State(publisher): State<Arc<Publisher>>) -> Result<Response, Pr
     let trusted = publisher.feed.keyring(index).map_err(|error| failed(&error))?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(CONTENT_TYPE, json)], trusted.ok_or_else(absent)?.keyring.to_bytes()).into_response())
+}
+
+/// The part of an address that is not fixed.
+struct Part(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Part {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let part = Path::from_request_parts(parts, state).await;
+        part.map(|Path(part)| Self(part)).map_err(|_| Problem::new(Code::NotFound, "not UTF-8"))
+    }
 }
 
 /// `sha256:` and 64 digits, as part of an address.

@@ -152,6 +152,14 @@ fn without_the_last_checkpoint_nothing_is_signed() {
     bench.fail(&[&INIT], 6, "cell-missing");
     assert!(!bench.path("data.checkpoint").exists());
     drop(bench.serve(&["--cell", "elsewhere"]));
+    for within in ["data/last", "data/sled/last", "./data/../data/last"] {
+        bench.copy("elsewhere", within);
+        bench.refused(&["--cell", within], 6, "cell-within");
+        bench.remove(within);
+    }
+    let unused = Bench::new();
+    unused.fail(&[&INIT, &["--cell", "data/last"]], 6, "cell-within");
+    assert!(!unused.path("data").exists());
     fs::rename(bench.path("elsewhere"), bench.path("data.checkpoint")).unwrap();
     drop(bench.serve(&[]));
 }

@@ -4,17 +4,21 @@
 
 mod honest;
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
+use smi_keys::files::{self, Access};
 use smi_keys::keyring::{Entry, Keyring, Role};
+use smi_keys::pem::encode_plain;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::{Kept, Publishing, publish, recover};
+use smi_publisher::heads::{Kept, Publishing, RENEWAL, publish, recover};
 use smi_publisher::http::{self, Publisher};
 use smi_publisher::intake::{DAILY_QUOTA, Intake};
 use smi_publisher::log::{Log, Signer, Submission};
@@ -23,7 +27,7 @@ use smi_publisher::store::{Mark, OpenError, SledStore, Store};
 use smi_publisher::witness::client::Witnesses;
 use smi_publisher::witness::server::{MAX_REQUEST_BYTES, Witness, router};
 use smi_schemas::Digest;
-use smi_verifier::note::{NoteKey, open};
+use smi_verifier::note::{KeyKind, NoteKey, open};
 use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::receipt::{log_key, quorum};
 use smi_verifier::said::verify_first;
@@ -33,7 +37,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How long a submission waits for the witnesses.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 const PACE: Duration = Duration::from_millis(50);
 /// How long a test waits for what must come.
 const SOON: Duration = Duration::from_secs(10);
@@ -131,6 +135,10 @@ struct Running {
 
 impl Running {
     async fn start(data: &Path, keyring: &Keyring) -> Self {
+        Self::paced(data, keyring, PACE, RENEWAL).await
+    }
+
+    async fn paced(data: &Path, keyring: &Keyring, pace: Duration, renewal: Duration) -> Self {
         let store: Arc<dyn Store> = Arc::new(opened(data).await);
         let kept = Kept::within(data);
         let (recovered, shown) = recover(&*store, &kept).unwrap();
@@ -152,7 +160,8 @@ impl Running {
             Publishing {
                 feed: Arc::clone(&feed),
                 witnesses: witnesses.with_timeout(Duration::from_secs(2)),
-                pace: PACE,
+                pace,
+                renewal,
                 kept,
                 meters: Arc::clone(&meters),
                 published: show,
@@ -301,13 +310,15 @@ async fn a_witness_is_asked_once_about_a_head() {
     let keyring = bench.keyring();
     let publisher = bench.publisher(&keyring).await;
     publisher.until(1, &keyring).await;
+    while publisher.published(&keyring).await != (1, 3) {
+        tokio::time::sleep(PACE).await; // who is not needed comes into the note too
+    }
     tokio::time::sleep(PACE * 10).await;
     let (_, metrics) = publisher.get("/metrics").await;
     for at in 0..3 {
         let line = format!("smi_publisher_witness_requests_total{{witness=\"w{at}\",outcome=\"cosigned\"}} 1\n");
         assert!(metrics.contains(&line), "{metrics}");
     }
-    assert_eq!(publisher.published(&keyring).await, (1, 3), "who was not needed is in the note too");
     publisher.serving.stop().await;
 
     // What has its quorum is not asked about again by whoever starts.
@@ -315,6 +326,28 @@ async fn a_witness_is_asked_once_about_a_head() {
     assert_eq!(publisher.published(&keyring).await, (1, 3));
     tokio::time::sleep(PACE * 10).await;
     assert!(!publisher.get("/metrics").await.1.contains("smi_publisher_witness_requests_total{"));
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_log_is_shown_to_its_witnesses_again() {
+    let bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let publisher = Running::paced(&bench.data(), &keyring, PACE, PACE * 2).await;
+    publisher.until(1, &keyring).await;
+    let asked_again = async {
+        let line = "smi_publisher_witness_requests_total{witness=\"w0\",outcome=\"cosigned\"} ";
+        loop {
+            let (_, metrics) = publisher.get("/metrics").await;
+            let count = metrics.lines().find_map(|told| told.strip_prefix(line)?.parse::<u32>().ok());
+            if count.is_some_and(|count| count > 2) {
+                return;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    };
+    tokio::time::timeout(SOON, asked_again).await.unwrap();
+    assert!(publisher.published(&keyring).await.1 >= 2, "and is shown with their newest words");
     publisher.serving.stop().await;
 }
 
@@ -333,7 +366,11 @@ async fn who_starts_while_the_witnesses_are_away_shows_what_was_shown() {
     let publisher = bench.publisher(&keyring).await;
     assert_eq!(publisher.get("/checkpoint").await, before);
     assert_eq!(publisher.feed_size().await, 2);
-    assert!(publisher.get("/readyz?verbose").await.1.contains("signed     3\npublished  2\n"));
+    let (_, ready) = publisher.get("/readyz?verbose").await;
+    assert!(
+        ready.contains("signed     3\npublished  2\nlag        1\nquorum     2 of 3, last reached 0 s ago\n"),
+        "{ready}"
+    );
     let payload = serde_json::from_str::<Value>(&publisher.get("/v1/feed").await.1).unwrap()["entries"][1]["payload"]
         .as_str()
         .unwrap()
@@ -354,7 +391,10 @@ async fn what_was_kept_is_believed_nothing() {
     let keyring = bench.keyring();
     let publisher = bench.publisher(&keyring).await;
     assert_eq!(publisher.post(1).await.0, StatusCode::CREATED);
-    publisher.until(2, &keyring).await;
+    // Once the third is in the note that is shown, nothing is still to be kept.
+    while publisher.published(&keyring).await != (2, 3) {
+        tokio::time::sleep(PACE).await;
+    }
     publisher.serving.stop().await;
     for at in 0..3 {
         bench.stop(at).await;
@@ -423,6 +463,54 @@ async fn a_keyring_begins_to_ask_for_a_quorum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_who_is_not_needed() {
+    let mut bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let publisher = bench.publisher(&keyring).await;
+    publisher.until(1, &keyring).await;
+    // Something takes connections in the place of a witness, and never says a word.
+    bench.stop(0).await;
+    let hanging = TcpListener::bind(bench.ports[0]).await.unwrap();
+    let held = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = hanging.accept().await {
+            held.push(connection);
+        }
+    });
+    for number in 1..5 {
+        let began = Instant::now();
+        assert_eq!(publisher.post(number).await.0, StatusCode::CREATED);
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
+    let (_, ready) = publisher.get("/readyz?verbose").await;
+    assert!(ready.contains("signed     5\npublished  5\n"), "{ready}");
+    held.abort();
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_faster_than_the_pace_goes_together() {
+    let bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let pace = Duration::from_millis(500);
+    let publisher = Running::paced(&bench.data(), &keyring, pace, RENEWAL).await;
+    publisher.until(1, &keyring).await;
+    let began = Instant::now();
+    let answers = futures_util::future::join_all((1..=20).map(async |number| {
+        tokio::time::sleep(Duration::from_millis(20 * number)).await;
+        publisher.post(number).await.0
+    }));
+    assert!(answers.await.iter().all(|status| *status == StatusCode::CREATED));
+    // The first round was before, and one is under way.
+    let rounds = began.elapsed().as_millis().div_ceil(pace.as_millis()) + 1;
+    let (_, metrics) = publisher.get("/metrics").await;
+    let line = "smi_publisher_witness_requests_total{witness=\"w0\",outcome=\"cosigned\"} ";
+    let asked: u128 = metrics.lines().find_map(|at| at.strip_prefix(line)).unwrap().parse().unwrap();
+    assert!(asked <= rounds, "{asked} requests in {rounds} rounds");
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_witness_says_over_http_what_it_says() {
     let bench = Bench::new().await;
     let keyring = bench.keyring();
@@ -458,4 +546,63 @@ async fn a_witness_says_over_http_what_it_says() {
     assert_eq!(post(vec![b'x'; MAX_REQUEST_BYTES + 1]).await.0, 413);
     assert_eq!(client.get(format!("{url}/add-checkpoint")).send().await.unwrap().status(), 405);
     publisher.serving.stop().await;
+}
+
+/// The binary as a witness, which is killed when it is dropped.
+struct Child(std::process::Child, String);
+
+impl Child {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-publisher"));
+        command.arg("witness").args(arguments).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("serving   ").map(str::to_owned)).unwrap();
+        Self(child, address)
+    }
+
+    fn signal(mut self, name: &str) -> Option<i32> {
+        // The shell's own: a bare machine has no program of that name.
+        Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", name, &self.0.id().to_string()]).status().unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_binary_is_a_witness() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| files::create(&folder.path().join(name), bytes, Access::Owner).unwrap();
+    write("w0.pem", encode_plain(&honest::key("w0")).unwrap().as_bytes());
+    write("keyring.json", &honest::keyring().to_bytes());
+    let log = log_key(&honest::keyring()).unwrap().to_string();
+    let common = ["--data", "w0", "--key", "w0.pem", "--name", "witness.example.org/w0", "--listen", "127.0.0.1:0"];
+    for signal in ["-INT", "-TERM"] {
+        let both = [&common[..], &["--keyring", "keyring.json", "--log", &log]].concat();
+        let child = Child::start(folder.path(), &both);
+        let about = reqwest::get(&child.1).await.unwrap().text().await.unwrap();
+        assert_eq!(about.matches(&log).count(), 1, "{about}");
+        assert_eq!(child.signal(signal), Some(0));
+    }
+
+    let fail = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smi-publisher"));
+        command.arg("witness").args(common).args(arguments).current_dir(folder.path()).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(fail(&[]).0, Some(2), "of no log there is nothing to cosign");
+    assert_eq!(fail(&["--log", "log.example.org"]).0, Some(2));
+    let other = NoteKey::new(honest::ORIGIN, KeyKind::Log, honest::key("other").public()).unwrap().to_string();
+    let (exit, said) = fail(&["--log", &log, "--log", &other]);
+    assert_eq!((exit, said.contains("error[witness-option]")), (Some(2), true), "{said}");
+    std::fs::write(folder.path().join("w0").join(Digest::of(honest::ORIGIN.as_bytes()).hex()), "torn").unwrap();
+    let (exit, said) = fail(&["--log", &log]);
+    assert_eq!((exit, said.contains("error[witness-state]")), (Some(6), true), "{said}");
 }

@@ -46,6 +46,8 @@ pub(crate) enum CommandError {
     LogKey { wanted: String, given: String },
     #[error("{}: no entries", .0.display())]
     Empty(PathBuf),
+    #[error("{}", .0.display())]
+    CellWithin(PathBuf),
     #[error("the log is called {origin}")]
     Origin { origin: String },
     #[error("{0}")]
@@ -90,6 +92,7 @@ impl CommandError {
             Self::Keyring { finding, .. } => Some(finding.code),
             Self::LogKey { .. } => Some(Code::LogKeyOther),
             Self::Empty(_) => Some(Code::LogEmpty),
+            Self::CellWithin(_) => Some(Code::CellWithin),
             Self::Origin { .. } => Some(Code::OriginDemonstration),
             Self::Open(error) => Some(error.code()),
             Self::Store(error) => Some(error.code()),

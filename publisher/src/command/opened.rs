@@ -63,7 +63,8 @@ pub(crate) fn start(
     Ok(Opened { store, log, view, published, kept, origin })
 }
 
-/// The name of the log that a keyring names, if the key is the log's and the directory is for such a log.
+/// The name of the log that a keyring names, if the key is the log's, the directory is for such a log, and the cell is
+/// not in it.
 pub(crate) fn origin(keyring: &Keyring, directory: &Directory, key: &SigningKey) -> Result<String, CommandError> {
     let log = keyring.log().ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
     if log.public_key != key.public() {
@@ -74,7 +75,20 @@ pub(crate) fn origin(keyring: &Keyring, directory: &Directory, key: &SigningKey)
     if origin.starts_with(DEMONSTRATION) != directory.demonstration() {
         return Err(CommandError::Origin { origin });
     }
+    let cell = directory.cell();
+    if is_within(&cell, &directory.data) {
+        return Err(CommandError::CellWithin(cell));
+    }
     Ok(origin)
+}
+
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let holder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(holder).starts_with(real(folder))
 }
 
 /// The log's private key.

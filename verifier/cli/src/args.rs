@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Suite(Suite),
     /// Audit a publisher: read its whole log and hold everything that it serves against it
     Audit(Audit),
+    /// List what waits at a publisher for a review, each verified
+    Waiting(Waiting),
     /// Audit a publisher again and again, and tell what is new, one JSON object a line
     Watch(Watch),
 }
@@ -84,6 +86,33 @@ pub(crate) struct Watch {
     /// Audit once, and end
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-verifier waiting https://results.example.org --keyring keyring.json --fetch .
+
+What a file says in full, `smi-verifier verify FILE` prints. To decide, sign with `smi-keys statement review --bundle
+FILE` and submit.")]
+pub(crate) struct Waiting {
+    /// The publisher's address
+    pub(crate) url: Url,
+    /// Who may sign what
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: PathBuf,
+    /// Write each bundle into this directory, by the digest of its payload
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fetch: Option<PathBuf>,
+    /// Admit results of the sandbox
+    #[arg(long)]
+    pub(crate) allow_sandbox: bool,
+    /// Admit draft suites, which may still change
+    #[arg(long)]
+    pub(crate) allow_draft: bool,
+    /// Know this suite too, beside those of this release
+    #[arg(long, value_name = "FILE")]
+    pub(crate) suite: Vec<PathBuf>,
 }
 
 #[derive(Args)]
