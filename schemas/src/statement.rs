@@ -294,7 +294,7 @@ impl Statement {
     /// Reads a payload. What it claims is not judged here.
     pub fn read(payload: &[u8]) -> Result<Self, StatementError> {
         Head::expect(payload, RESULT_TYPE)?;
-        let statement: Self = json::parse_exact(payload, MAX_BUNDLE_BYTES)?;
+        let statement: Self = json::exact(payload)?;
         statement.check()?;
         Ok(statement)
     }
@@ -416,7 +416,7 @@ pub fn predicate_type(payload: &[u8]) -> Result<String, StatementError> {
 }
 
 impl Head {
-    /// Refuses a payload that needs another reader than that of `wanted`.
+    /// Refuses a payload that needs another reader than that of `wanted`, or that no strict reader takes.
     pub(crate) fn expect(payload: &[u8], wanted: &'static str) -> Result<(), StatementError> {
         let head: Self = json::parse(payload, MAX_BUNDLE_BYTES)?;
         if head.statement_type != STATEMENT_TYPE {
