@@ -972,7 +972,7 @@ codes! {
             "Put the file back, or give the log's own key; a witness that forgets would cosign a fork."
         CellWithin "cell-within"
             "The last checkpoint would lie in the data directory."
-            "--cell names a file there, where it would be lost and restored with the store that it is held against."
+            "The file that --cell names is there, where it would be lost and restored with the store that it is held against."
             "Name a file elsewhere, best on another disk."
         LogKeyOther "log-key-other"
             "The private key is not the one that the log's keyring names."
