@@ -56,7 +56,8 @@ fn change(node: &mut Value, other: Value, dice: &mut Dice) {
             let edge = EDGES[dice.below(EDGES.len())];
             let near = number.as_i64().map_or(0, i128::from) + if dice.below(2) == 0 { 1 } else { -1 };
             let chosen = if dice.below(2) == 0 { edge } else { near };
-            *node = u64::try_from(chosen).map(Value::from).or(i64::try_from(chosen).map(Value::from)).unwrap_or_default();
+            *node =
+                u64::try_from(chosen).map(Value::from).or(i64::try_from(chosen).map(Value::from)).unwrap_or_default();
         }
         Value::Bool(truth) => *truth = !*truth,
         Value::Null => *node = other,

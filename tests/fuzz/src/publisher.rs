@@ -89,7 +89,9 @@ pub async fn stocked() -> Memory {
     let signer = Signer { origin: ORIGIN.to_owned(), key: key("log") };
     let (log, _) = Log::start(Arc::new(store.clone()), Box::new(MemoryCell::default()), signer, Recovered::default())
         .expect("a new log");
-    log.submit(Submission::new(verify_first(&first_keyring(unwitnessed())).expect("a keyring"))).await.expect("the first");
+    log.submit(Submission::new(verify_first(&first_keyring(unwitnessed())).expect("a keyring")))
+        .await
+        .expect("the first");
     let result = key("careful-vendor").sign_statement(&payload(SOUND));
     let reason = "Looked at.".parse().expect("a reason");
     let review = Review::of(result.payload_digest(), Verdict::Accept, reason, now());

@@ -19,7 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
     let signature = STANDARD.encode([&log().id()[..], &key("log").sign(bytes)].concat());
     let note = format!("{text}\n\u{2014} {ORIGIN} {signature}\n");
     let opened = open(note.as_bytes(), log()).ok();
-    assert_eq!(opened.as_ref().map(|signed| signed.checkpoint()), read.as_ref().ok().filter(|it| it.origin() == ORIGIN));
+    assert_eq!(
+        opened.as_ref().map(|signed| signed.checkpoint()),
+        read.as_ref().ok().filter(|it| it.origin() == ORIGIN)
+    );
 
     let Ok(checkpoint) = read else { return };
     assert_eq!(checkpoint.to_string(), text);

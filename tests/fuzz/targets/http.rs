@@ -95,7 +95,8 @@ struct Answer {
 }
 
 async fn answer(running: &Running, request: Request<Vec<u8>>) -> Answer {
-    let response: Response = running.roads.clone().oneshot(request.map(Body::from)).await.unwrap_or_else(|error| match error {});
+    let response: Response =
+        running.roads.clone().oneshot(request.map(Body::from)).await.unwrap_or_else(|error| match error {});
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     assert_eq!((header("access-control-allow-origin"), header("x-content-type-options")), ("*", "nosniff"));
     assert!(!header("cache-control").is_empty());
@@ -124,7 +125,10 @@ fn check_problem(method: &Method, answer: &Answer) {
     assert_eq!((problem["title"].as_str(), problem["remedy"].as_str()), (Some(code.sentence()), Some(code.remedy())));
     assert!(problem["type"].as_str().is_some_and(|name| name.ends_with(&format!("/{code}"))));
     assert!(problem["findings"].as_array().is_some_and(|findings| findings[0]["code"] == problem["code"]));
-    assert!(!matches!(code, Code::PublisherFault | Code::PublisherBusy | Code::LogStopped | Code::LogBusy), "{problem}");
+    assert!(
+        !matches!(code, Code::PublisherFault | Code::PublisherBusy | Code::LogStopped | Code::LogBusy),
+        "{problem}"
+    );
 }
 
 fn check_read(path: &str, answer: &Answer) {
@@ -150,7 +154,8 @@ fn check_read(path: &str, answer: &Answer) {
 /// Something was taken, or was there: it can be read, and it proves itself.
 async fn check_logged(running: &Running, logged: &Answer) {
     let logged = value(&logged.body);
-    let (payload, index) = (logged["payload"].as_str().expect("a payload"), logged["index"].as_u64().expect("an index"));
+    let (payload, index) =
+        (logged["payload"].as_str().expect("a payload"), logged["index"].as_u64().expect("an index"));
     assert!(index <= ENTRIES);
     let get = async |path: String| {
         let answer = answer(running, Request::get(path).body(Vec::new()).expect("a request")).await;
@@ -172,11 +177,10 @@ async fn check_logged(running: &Running, logged: &Answer) {
     assert!(proven.is_ok_and(|signed| signed.checkpoint().size() > index));
     let hex = payload.strip_prefix("sha256:").expect("a digest");
     let found = value(&get(format!("/v1/lookup?sha256={hex}")).await);
-    assert_eq!((&found["index"], &found["published"], &found["leafHash"]), (
-        &Value::from(index),
-        &Value::from(true),
-        &Value::from(leaf.to_base64()),
-    ));
+    assert_eq!(
+        (&found["index"], &found["published"], &found["leafHash"]),
+        (&Value::from(index), &Value::from(true), &Value::from(leaf.to_base64()),)
+    );
     let view = value(&get("/v1/view.json".to_owned()).await);
     assert!(view.is_object());
     assert!(get("/".to_owned()).await.starts_with(b"<!"));

@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use smi_fuzz::key;
 use smi_verifier::merkle::Hash;
 use smi_verifier::note::{
-    Checkpoint, KeyKind, MAX_NAME_BYTES, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteKey, NoteSignature, cosign,
+    Checkpoint, KeyKind, MAX_NAME_BYTES, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteKey, NoteSignature,
+    cosign,
 };
 
 fuzz_target!(|bytes: &[u8]| {

@@ -29,7 +29,9 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     if let Ok(request) = AddCheckpoint::read(bytes) {
-        assert!(request.note_bytes.len() <= MAX_NOTE_BYTES && bytes.len() - request.note_bytes.len() <= MAX_HEAD_BYTES + 1);
+        assert!(
+            request.note_bytes.len() <= MAX_NOTE_BYTES && bytes.len() - request.note_bytes.len() <= MAX_HEAD_BYTES + 1
+        );
         assert!(request.proof.len() <= MAX_PROOF_HASHES);
         assert_eq!(request.to_bytes(), bytes);
     }

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use smi_fuzz::publisher::first_keyring;
-use smi_fuzz::{check_finding, check_refusal, contains, json, key, keyring, lenient, now, publishing, unwitnessed, value};
+use smi_fuzz::{
+    check_finding, check_refusal, contains, json, key, keyring, lenient, now, publishing, unwitnessed, value,
+};
 use smi_publisher::recover;
 use smi_publisher::store::MAX_ENTRY_BYTES;
 use smi_schemas::Digest;
@@ -68,7 +70,8 @@ fuzz_target!(|bytes: &[u8]| {
         Err(refused) => check_refusal(refused),
     }
     assert!(verified.is_err() || result.is_ok());
-    let requirements: Vec<Requirement> = ["access=full", "split=compliant"].map(|text| text.parse().expect("one")).into();
+    let requirements: Vec<Requirement> =
+        ["access=full", "split=compliant"].map(|text| text.parse().expect("one")).into();
     let trusted = TrustedKeyring { version: keyring().version(), digest: Digest::of(b"") };
     let verdict = Verdict::new(&verified, trusted, &requirements);
     assert_eq!(verdict.accepted, verified.is_ok());

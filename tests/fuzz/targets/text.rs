@@ -20,7 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(KeyPem::Public(key)) => assert_eq!(key.to_spki_pem().as_bytes(), bytes),
         Ok(KeyPem::Private(key)) => {
             let written = encode_plain(&key).expect("a key that was read");
-            assert!(matches!(KeyPem::parse(written.as_bytes()), Ok(KeyPem::Private(again)) if again.public() == key.public()));
+            assert!(
+                matches!(KeyPem::parse(written.as_bytes()), Ok(KeyPem::Private(again)) if again.public() == key.public())
+            );
         }
         // To open it may cost as much as a passphrase should.
         Ok(KeyPem::Encrypted(_)) => assert!(bytes.len() <= MAX_KEY_FILE_BYTES),
@@ -56,7 +58,10 @@ fuzz_target!(|bytes: &[u8]| {
     ];
     // A name is fit for a terminal, a page and a file's name as it is.
     if are_read.contains(&true) {
-        assert!(!text.chars().any(|character| character.is_control() || "\u{202e}\u{2028}".contains(character)), "{text:?}");
+        assert!(
+            !text.chars().any(|character| character.is_control() || "\u{202e}\u{2028}".contains(character)),
+            "{text:?}"
+        );
     }
     let displayed = shown(text);
     assert!(!displayed.chars().any(char::is_control), "{displayed:?}");

@@ -39,7 +39,10 @@ fn check_path(path: TilePath, text: &[u8]) {
     match least {
         None => assert!(!path.exists_at(u64::MAX), "{path}"),
         Some(least) => {
-            assert!(path.exists_at(least) && path.exists_at(u64::MAX) && !path.exists_at(least - 1), "{path} at {least}");
+            assert!(
+                path.exists_at(least) && path.exists_at(u64::MAX) && !path.exists_at(least - 1),
+                "{path} at {least}"
+            );
             let first = u128::from(path.index()) * 256 * per_hash.unwrap_or_default();
             let first = u64::try_from(first).expect("below the last");
             assert!(TilePath::needed(least, first..first + 1).any(|needed| needed == path), "{path} at {least}");
@@ -82,6 +85,9 @@ fn check_log(size: u64, start: u64, count: u64) {
         needed.iter().any(holds)
     };
     for entry in entries.start..entries.end.min(size) {
-        assert!(covered(TileKind::Entries, entry) && covered(TileKind::Hashes { level: 0 }, entry), "{entry} of {size}");
+        assert!(
+            covered(TileKind::Entries, entry) && covered(TileKind::Hashes { level: 0 }, entry),
+            "{entry} of {size}"
+        );
     }
 }

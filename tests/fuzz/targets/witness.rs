@@ -29,14 +29,17 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = AddCheckpoint::read(bytes) else { return };
     let Ok(note) = Note::read(&request.note_bytes) else { return };
     if let Ok(checkpoint) = Checkpoint::read(note.text()) {
-        check(&AddCheckpoint { note_bytes: sign_checkpoint(&checkpoint, &key("log")).to_bytes(), ..request }.to_bytes());
+        check(
+            &AddCheckpoint { note_bytes: sign_checkpoint(&checkpoint, &key("log")).to_bytes(), ..request }.to_bytes(),
+        );
     }
 });
 
 fn check(request: &[u8]) {
     let seen = signed(SEEN);
     let cell: Box<dyn Cell> = Box::new(MemoryCell(Some(seen.clone())));
-    let witness = Witness::new("witness-1.example.org/w", key("witness-1"), [(log().clone(), cell)]).expect("a witness");
+    let witness =
+        Witness::new("witness-1.example.org/w", key("witness-1"), [(log().clone(), cell)]).expect("a witness");
     let road = Digest::of(ORIGIN.as_bytes()).hex();
     let latest = || witness.latest(&road).expect("a cell").expect("a checkpoint");
     let answer = witness.add_checkpoint(request, now());

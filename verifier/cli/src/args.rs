@@ -32,15 +32,12 @@ pub(crate) enum Command {
 
 /// Which publisher, and what is trusted.
 #[derive(Args)]
-pub(crate) struct Audited {
+pub(crate) struct Asked {
     /// The publisher's address, such as https://results.example.org
     pub(crate) url: Url,
     /// A keyring of the log, of whatever version, that is known to be right
     #[arg(long, value_name = "FILE")]
     pub(crate) keyring: PathBuf,
-    /// The last checkpoint that was audited: the log must contain it. Written after a sound audit
-    #[arg(long, value_name = "FILE")]
-    pub(crate) state: Option<PathBuf>,
     /// Admit results of the sandbox, as the log of a demonstration has them
     #[arg(long)]
     pub(crate) allow_sandbox: bool,
@@ -50,6 +47,16 @@ pub(crate) struct Audited {
     /// Know this suite too, beside those of this release
     #[arg(long, value_name = "FILE")]
     pub(crate) suite: Vec<PathBuf>,
+}
+
+/// Whose log, and from where on.
+#[derive(Args)]
+pub(crate) struct Audited {
+    #[command(flatten)]
+    pub(crate) asked: Asked,
+    /// The last checkpoint that was audited: the log must contain it. Written after a sound audit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -96,23 +103,11 @@ Example:
 What a file says in full, `smi-verifier verify FILE` prints. To decide, sign with `smi-keys statement review --bundle
 FILE` and submit.")]
 pub(crate) struct Waiting {
-    /// The publisher's address
-    pub(crate) url: Url,
-    /// Who may sign what
-    #[arg(long, value_name = "FILE")]
-    pub(crate) keyring: PathBuf,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
     /// Write each bundle into this directory, by the digest of its payload
     #[arg(long, value_name = "DIR")]
     pub(crate) fetch: Option<PathBuf>,
-    /// Admit results of the sandbox
-    #[arg(long)]
-    pub(crate) allow_sandbox: bool,
-    /// Admit draft suites, which may still change
-    #[arg(long)]
-    pub(crate) allow_draft: bool,
-    /// Know this suite too, beside those of this release
-    #[arg(long, value_name = "FILE")]
-    pub(crate) suite: Vec<PathBuf>,
 }
 
 #[derive(Args)]

@@ -53,25 +53,26 @@ impl WaitingError {
 }
 
 pub(crate) fn waiting(arguments: &args::Waiting) -> Result<Exit, WaitingError> {
-    let (keyring, _) = keyring(&arguments.keyring)?;
+    let asked = &arguments.asked;
+    let (keyring, _) = keyring(&asked.keyring)?;
     let policy = Policy {
         keyring,
-        suites: suites(&arguments.suite)?,
-        allow_sandbox: arguments.allow_sandbox,
-        allow_draft: arguments.allow_draft,
+        suites: suites(&asked.suite)?,
+        allow_sandbox: asked.allow_sandbox,
+        allow_draft: asked.allow_draft,
         publication: true,
         receipts: Receipts::Ignore,
         max_age_seconds: None,
     };
-    let source = Source::new(&arguments.url)?;
+    let source = Source::new(&asked.url)?;
     let runtime = runtime()?;
     let fetch = |what| match runtime.block_on(source.get(what))? {
         Answer::Bytes(bytes) => Ok(bytes),
-        Answer::Absent => Err(WaitingError::Absent { url: arguments.url.clone(), what: what.to_string() }),
+        Answer::Absent => Err(WaitingError::Absent { url: asked.url.clone(), what: what.to_string() }),
     };
     let view = fetch(Resource::View)?;
     let document: Document = json::parse(&view, Resource::View.max_bytes())
-        .map_err(|cause| WaitingError::View { url: arguments.url.clone(), cause })?;
+        .map_err(|cause| WaitingError::View { url: asked.url.clone(), cause })?;
     let now = now()?;
     let mut out = anstream::stdout().lock();
     for waiting in &document.waiting {
