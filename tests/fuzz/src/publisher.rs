@@ -37,8 +37,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// A publisher of a log in a store, of which it has a copy.
-    pub async fn start(store: &Memory) -> Self {
+    /// A publisher of a log in a store, of which it has a copy. It needs a runtime around it.
+    pub fn start(store: &Memory) -> Self {
         let store: Arc<dyn Store> = Arc::new(store.copy());
         let recovered = Recovered::read(&*store, store.head().expect("a head")).expect("a store");
         let signer = Signer { origin: ORIGIN.to_owned(), key: key("log") };
@@ -60,11 +60,11 @@ impl Running {
             signed: log.head(),
             published,
             meters: Arc::new(Meters::default()),
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
             stop: stopped,
             demonstration: true,
             clock: now,
-            body_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_mins(1),
             streams: Arc::new(Semaphore::new(2)),
         }));
         Self { roads, showing, _stop: stop }

@@ -9,6 +9,7 @@ use smi_fuzz::{json, key, value};
 use smi_keys::export::{tlog_policy, trusted_root};
 use smi_keys::keyring::{Entry, KeyRef, Keyring, MAX_KEYRING_BYTES, MAX_VERSION, Role};
 use smi_schemas::Digest;
+use smi_schemas::names::NoteName;
 use smi_verifier::note::NoteKey;
 use smi_verifier::receipt::{log_key, witness_keys};
 
@@ -75,10 +76,7 @@ fn check_note_keys(keyring: &Keyring) {
     for key in keyring.keys() {
         let Some(vkey) = key.vkey() else { continue };
         let read: NoteKey = vkey.parse().expect("a vkey");
-        assert_eq!(
-            (Some(read.name()), *read.public()),
-            (key.note_name.as_ref().map(|name| name.as_str()), key.public_key)
-        );
+        assert_eq!((Some(read.name()), *read.public()), (key.note_name.as_ref().map(NoteName::as_str), key.public_key));
         assert_eq!(key.key_hash().as_ref(), Some(read.key_hash()));
     }
     assert_eq!(log_key(keyring).map(|log| log.to_string()), keyring.log().and_then(Entry::vkey));

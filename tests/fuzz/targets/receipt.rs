@@ -150,8 +150,8 @@ fn apply(document: &mut Value, [what, place, at, with]: [u8; 4]) {
         (5, Value::Array(items)) if !items.is_empty() => drop(items.remove(usize::from(at) % items.len())),
         (5, Value::String(text)) => *text = relined(text, at, with),
         (6, value) => {
-            *value =
-                [json!(null), json!([]), json!({}), json!(at), json!(at.to_string())][usize::from(with) % 5].clone()
+            let others = [json!(null), json!([]), json!({}), json!(at), json!(at.to_string())];
+            *value = others[usize::from(with) % others.len()].clone();
         }
         (7, Value::Object(fields)) => {
             let name = fields.keys().nth(usize::from(at) % fields.len().max(1)).cloned();

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use smi_fuzz::publisher::first_keyring;
 use smi_fuzz::{
-    check_finding, check_refusal, contains, json, key, keyring, lenient, now, publishing, unwitnessed, value,
+    SOUND, check_finding, check_refusal, contains, json, key, keyring, lenient, now, publishing, unwitnessed, value,
 };
 use smi_publisher::recover;
 use smi_publisher::store::MAX_ENTRY_BYTES;
@@ -33,6 +33,8 @@ static LEDGER: LazyLock<(Ledger, View)> = LazyLock::new(|| {
     let What::Keyring(trusted, _) = said.says() else { unreachable!("a keyring") };
     ledger.add(&entry, Some(trusted.clone()));
     view.add(&entry, Some(&trusted.keyring));
+    let sound = verify_said(SOUND, publishing(), now()).expect("the sound bundle");
+    assert!(ledger.admit(&sound).is_ok(), "the sound bundle is not admitted");
     (ledger, view)
 });
 
