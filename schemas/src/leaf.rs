@@ -51,7 +51,12 @@ pub struct Leaf {
 impl Leaf {
     /// The leaf of a bundle. Each signature has its key, as SPKI PEM text, in the same order.
     pub fn of<'a>(bundle: &Bundle, keys: impl IntoIterator<Item = &'a str>) -> Self {
-        let (envelope, payload) = (Digest::of(&envelope_json(bundle)), bundle.payload_digest());
+        Self::with_payload(bundle.payload_digest(), bundle, keys)
+    }
+
+    /// The same for whoever has the digest of the bundle's payload already.
+    pub fn with_payload<'a>(payload: Digest, bundle: &Bundle, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        let envelope = Digest::of(&envelope_json(bundle));
         let signature = |(signature, key): (&crate::bundle::Signature, &str)| FileSignature {
             signature: STANDARD.encode(&signature.sig),
             verifier: STANDARD.encode(key),
