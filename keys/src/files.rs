@@ -1,7 +1,8 @@
 //! Files that a crash does not tear and that nobody overwrites by accident.
 //!
-//! [`create`] makes a file that was not there; [`update`] replaces one as a whole. Both return only when the bytes
-//! and the file's name are on the device. What a crash leaves is said at each step.
+//! [`create`] makes a file that was not there, [`create_whole`] too; [`update`] replaces one as a whole, by what it is;
+//! [`replace`] replaces it whatever it is. They return only when the bytes and the file's name are on the device. What a
+//! crash leaves is said at each step.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -105,6 +106,33 @@ pub fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError
     written.map_err(|cause| discard(path, cause))
 }
 
+/// The same, where a part of a file would be mistaken for the file. The file system must know hard links.
+///
+/// A crash leaves no file, or the whole of it, and perhaps a temporary file beside it, named `.NAME.RANDOM`, that nobody
+/// reads.
+pub fn create_whole(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    let unwritable = |cause| FileError::Unwritable { path: path.to_owned(), cause };
+    let temporary = temporary_name(path)?;
+    let mut file = new_file(&temporary, access).map_err(unwritable)?;
+    let linked = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all()) // a crash before here: the temporary file
+        .and_then(|()| fs::hard_link(&temporary, path)); // and after here: the file, whole, and perhaps both
+    let removed = fs::remove_file(&temporary);
+    linked.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+        _ if removed.is_err() => FileError::LeftBehind { path: temporary, cause },
+        _ => unwritable(cause),
+    })?;
+    open_folder(path).and_then(|folder| folder.sync()).map_err(|cause| discard(path, cause))
+}
+
+/// Puts a file that is there, and its name, on the device, whoever wrote it and whatever became of them.
+pub fn settle(path: &Path) -> Result<(), FileError> {
+    let settled = File::open(path).and_then(|file| file.sync_all()).and_then(|()| open_folder(path)?.sync());
+    settled.map_err(|cause| FileError::Unwritable { path: path.to_owned(), cause })
+}
+
 /// Replaces a file by what `change` makes of its bytes, of which it gets at most `limit` and one more.
 ///
 /// A crash leaves the old file or the new one, and perhaps a temporary file beside it, named `.NAME.RANDOM`, that
@@ -122,20 +150,37 @@ pub fn update<T, E: From<FileError>>(
     folder.lock();
     let (bytes, outcome) = change(&read(path, limit)?.bytes)?;
 
-    let temporary = temporary_name(path)?;
     let permissions = fs::metadata(path).map_err(unwritable)?.permissions();
-    let mut file = new_file(&temporary, Access::Owner).map_err(unwritable)?;
+    put(path, &bytes, Some(permissions), &folder)?;
+    Ok(outcome)
+}
+
+/// Puts a file in the place of the one that is there, if there is one. Nothing is locked: of two calls at the same time
+/// the later one wins.
+///
+/// A crash leaves what was or the new file, and perhaps a temporary file beside it, as [`update`] does.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let folder = open_folder(path).map_err(|cause| FileError::Unwritable { path: path.to_owned(), cause })?;
+    put(path, bytes, None, &folder)
+}
+
+/// Writes a temporary file and gives it this name.
+fn put(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>, folder: &Folder) -> Result<(), FileError> {
+    let unwritable = |cause| FileError::Unwritable { path: path.to_owned(), cause };
+    let temporary = temporary_name(path)?;
+    // Where others may read it, that is said last.
+    let access = if permissions.is_some() { Access::Owner } else { Access::Default };
+    let mut file = new_file(&temporary, access).map_err(unwritable)?;
     let replaced = file
-        .write_all(&bytes)
-        .and_then(|()| file.set_permissions(permissions))
-        .and_then(|()| file.sync_all()) // a crash before here: the old file, and the temporary one
+        .write_all(bytes)
+        .and_then(|()| permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions)))
+        .and_then(|()| file.sync_all()) // a crash before here: what was, and the temporary file
         .and_then(|()| fs::rename(&temporary, path)); // and after here: one of the two files, whole
     replaced.map_err(|cause| match discard(&temporary, cause) {
         FileError::Unwritable { cause, .. } => unwritable(cause),
         left_behind => left_behind,
     })?;
-    folder.sync().map_err(unwritable)?;
-    Ok(outcome)
+    folder.sync().map_err(unwritable)
 }
 
 /// Removes what `create` wrote; the error says what failed before and whether anything is left.
@@ -213,6 +258,32 @@ mod tests {
         create(&path, b"first", Access::Default).unwrap();
         assert!(matches!(create(&path, b"second", Access::Default), Err(FileError::Exists { .. })));
         assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whatever_it_is_and_whoever_holds_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let held = open_folder(&path).unwrap();
+        held.lock();
+        for text in [&b"first"[..], b"second"] {
+            replace(&path, text).unwrap();
+            assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_whole_file_is_created_once_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create_whole(&path, b"first", Access::Default).unwrap();
+        assert!(matches!(create_whole(&path, b"second", Access::Default), Err(FileError::Exists { .. })));
+        settle(&path).unwrap();
+        assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(create_whole(&folder.path().join("absent/file"), b"", Access::Default).is_err());
+        assert!(settle(&folder.path().join("absent")).is_err());
     }
 
     #[cfg(unix)]

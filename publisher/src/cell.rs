@@ -28,7 +28,8 @@ pub enum CellError {
 
 /// A place for one checkpoint.
 pub trait Cell: Send + 'static {
-    /// What is in it; none before the first swap.
+    /// What is in it; none before the first swap. What it returns survives a power cut, even where a swap failed or was
+    /// cut off that put it there.
     fn load(&mut self) -> Result<Option<Vec<u8>>, CellError>;
 
     /// Puts `new` in the place of `expected`. When it returns `Ok`, `new` survives a power cut.
@@ -58,7 +59,10 @@ impl FileCell {
 impl Cell for FileCell {
     fn load(&mut self) -> Result<Option<Vec<u8>>, CellError> {
         match files::read(&self.path, MAX_CELL_BYTES) {
-            Ok(contents) => Ok(Some(contents.bytes.to_vec())),
+            Ok(contents) => {
+                files::settle(&self.path)?;
+                Ok(Some(contents.bytes.to_vec()))
+            }
             Err(FileError::Unreadable { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -66,7 +70,8 @@ impl Cell for FileCell {
 
     fn swap(&mut self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), CellError> {
         let Some(expected) = expected else {
-            return match files::create(&self.path, new, Access::Default) {
+            // A crash leaves none, or the whole of it: a part would be taken for somebody else's.
+            return match files::create_whole(&self.path, new, Access::Default) {
                 Err(FileError::Exists { .. }) => Err(CellError::Conflict),
                 created => Ok(created?),
             };

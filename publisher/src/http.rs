@@ -16,7 +16,8 @@
 //! | `GET /v1/inclusion?index=I&size=N` | the proof that an entry is in the tree of a size: [`Inclusion`] |
 //! | `GET /v1/consistency?old=M&new=N` | the proof that a tree contains an older one: [`Consistency`] |
 //! | `GET /` | the view as a page |
-//! | `GET /livez`, `GET /readyz` | whether the process lives, and whether it takes submissions; `?verbose` says more |
+//! | `GET /livez`, `GET /readyz` | whether the process lives, and whether it takes submissions; `?verbose` says more, also of each witness |
+//! | `GET /metrics` | what is counted, in Prometheus's text format |
 //!
 //! Refusals are `application/problem+json`. Reads may be made from any origin. Connections, streams, heads and bodies
 //! are bounded in number, bytes and time. A stop lets answers that are under way be finished.
@@ -54,6 +55,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::feed::{Feed, FeedError, Published};
 use crate::intake::Intake;
 use crate::log::{Answer, Head};
+use crate::meters::{Meters, Submitted};
 use crate::page::Matrix;
 use crate::problem::Problem;
 
@@ -80,6 +82,8 @@ pub struct Publisher {
     pub signed: watch::Receiver<Arc<Head>>,
     /// The newest published head.
     pub published: watch::Receiver<Option<Arc<Published>>>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
     /// How long a submission waits for its head to be published.
     pub patience: Duration,
     /// Becomes true when streams are to end.
@@ -184,6 +188,7 @@ pub fn router(publisher: Arc<Publisher>) -> Router {
         .route("/v1/view.json", get(view))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .fallback(async || Problem::new(Code::NotFound, "no such road"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "see Allow"))
         .layer(map_response(common))
@@ -196,13 +201,19 @@ impl Publisher {
         published.ok_or_else(|| Problem::new(Code::NotWitnessed, "nothing is published yet"))
     }
 
+    /// The sizes of the newest signed and published heads.
+    fn sizes(&self) -> (u64, u64) {
+        let published = self.published.borrow().as_ref().map_or(0, |head| head.checkpoint.size());
+        (self.signed.borrow().checkpoint.size(), published)
+    }
+
     /// What `/readyz?verbose` says, a line for each thing.
     fn readiness(&self) -> String {
-        let signed = self.signed.borrow().checkpoint.size();
-        let published = self.published.borrow().as_ref().map_or(0, |head| head.checkpoint.size());
+        let (signed, published) = self.sizes();
         let lag = signed.saturating_sub(published);
-        let quorum = if lag == 0 { "reached" } else { "waited for" };
-        format!("ready\nlog        running\nsigned     {signed}\npublished  {published}\nquorum     {quorum}\n")
+        let trusted = self.signed.borrow().trusted.clone();
+        let quorum = self.meters.readiness(trusted.as_ref().map(|trusted| &trusted.keyring));
+        format!("ready\nlog        running\nsigned     {signed}\npublished  {published}\nlag        {lag}\n{quorum}")
     }
 
     /// Waits until an entry is published, but not for ever.
@@ -223,7 +234,19 @@ async fn common(mut response: Response) -> Response {
     response
 }
 
-async fn submit(State(publisher): State<Arc<Publisher>>, body: Body) -> Result<Response, Problem> {
+async fn submit(State(publisher): State<Arc<Publisher>>, body: Body) -> Response {
+    let response = submitted(&publisher, body).await.into_response();
+    publisher.meters.submission(match response.status() {
+        StatusCode::CREATED => Submitted::Added,
+        StatusCode::OK => Submitted::Present,
+        StatusCode::ACCEPTED => Submitted::Waiting,
+        status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => Submitted::Refused,
+        _ => Submitted::Failed,
+    });
+    response
+}
+
+async fn submitted(publisher: &Publisher, body: Body) -> Result<Response, Problem> {
     // One byte more is read than is admitted, so that the verifier says what is wrong.
     let read = tokio::time::timeout(publisher.body_timeout, to_bytes(body, MAX_BUNDLE_BYTES + 1)).await;
     let bytes = match read {
@@ -258,14 +281,22 @@ async fn submit(State(publisher): State<Arc<Publisher>>, body: Body) -> Result<R
 
 /// A body that is too large, or that broke off.
 fn unread(error: &axum::Error) -> Problem {
+    if is_too_long(error) {
+        return Problem::new(Code::BundleTooLarge, "the body has more bytes than any bundle");
+    }
+    Problem::new(Code::RequestMalformed, "the body broke off")
+}
+
+/// Whether a body was not read because it has more bytes than were asked for.
+pub(crate) fn is_too_long(error: &axum::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(inner) = cause {
         if inner.to_string().contains("length limit exceeded") {
-            return Problem::new(Code::BundleTooLarge, "the body has more bytes than any bundle");
+            return true;
         }
         cause = inner.source();
     }
-    Problem::new(Code::RequestMalformed, "the body broke off")
+    false
 }
 
 async fn bundle(
@@ -402,6 +433,11 @@ async fn ready(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuer
         Some("verbose") => Ok(publisher.readiness()),
         Some(_) => Err(Problem::new(Code::RequestMalformed, "only ?verbose is understood")),
     }
+}
+
+async fn metrics(State(publisher): State<Arc<Publisher>>) -> Response {
+    const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(CONTENT_TYPE, PROMETHEUS)], publisher.meters.metrics(publisher.sizes())).into_response()
 }
 
 /// A stream's next entry, what it waits for, and its place among the streams.

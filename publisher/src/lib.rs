@@ -8,19 +8,24 @@
 //!
 //! - [`intake`]: from bytes to a numbered entry, or a refusal
 //! - [`log`]: the one writer; [`store`]: what it writes to
+//! - [`heads`]: from a signed head to one that is shown; [`witness`]: who is asked in between
 //! - [`feed`]: entries for readers, from the log alone
 //! - [`page`]: the view as HTML
-//! - [`http`]: the roads in and out; [`problem`]: refusals on the wire
+//! - [`http`]: the roads in and out; [`problem`]: refusals on the wire; [`meters`]: what is counted
 //!
 //! Everything that is shown is a fold over the entries; the publisher adds nothing to it.
 
+pub mod backup;
 pub mod cell;
 pub mod feed;
 pub mod heads;
 pub mod http;
 pub mod intake;
 pub mod log;
+pub mod meters;
 pub mod page;
 pub mod problem;
 pub mod recover;
+pub mod replay;
 pub mod store;
+pub mod witness;

@@ -39,7 +39,7 @@ use smi_verifier::view::View;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::cell::{Cell, CellError};
-use crate::recover::{Recovered, encode};
+use crate::recover::{self, Recovered, encode};
 use crate::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, Store, StoreError};
 
 /// Bytes of the blobs of the largest batch, unless one blob alone has more.
@@ -70,6 +70,8 @@ pub struct Head {
     pub checkpoint: Checkpoint,
     /// The signed note.
     pub note: Vec<u8>,
+    /// The keyring in force at this size, which says what witnesses are asked; none before the first.
+    pub trusted: Option<Arc<Trusted>>,
 }
 
 /// Who signs the log.
@@ -85,9 +87,9 @@ pub struct Signer {
 #[derive(Debug)]
 pub struct Submission {
     said: Said,
-    leaf: Vec<u8>,
-    hash: Hash,
-    blob: Vec<u8>,
+    pub(crate) leaf: Vec<u8>,
+    pub(crate) hash: Hash,
+    pub(crate) blob: Vec<u8>,
 }
 
 impl Submission {
@@ -200,10 +202,10 @@ impl Log {
     ) -> Result<(Self, View), StartError> {
         let Recovered { tree, ledger, view } = recovered;
         let last = cell.load()?;
-        agrees(&tree, last.as_deref(), &signer)?;
+        agrees(&tree, last.as_deref(), &signer.public()?)?;
 
         // A crash in here leaves the head that was signed last, or the new one, and in both cases the same entries.
-        let head = signer.sign(&tree)?;
+        let head = signer.sign(&tree, ledger.trusted())?;
         if last.as_ref() != Some(&head.note) {
             cell.swap(last.as_deref(), &head.note)?;
         }
@@ -294,11 +296,11 @@ impl StartError {
 }
 
 impl Signer {
-    /// Signs the head of a tree.
-    fn sign(&self, tree: &Tree) -> Result<Head, CheckpointError> {
+    /// Signs the head of a tree, with whose last entry this keyring is in force.
+    fn sign(&self, tree: &Tree, trusted: Option<&Arc<Trusted>>) -> Result<Head, CheckpointError> {
         let checkpoint = Checkpoint::new(&self.origin, tree.size(), tree.root())?;
         let note = sign_checkpoint(&checkpoint, &self.key).to_bytes();
-        Ok(Head { checkpoint, note })
+        Ok(Head { checkpoint, note, trusted: trusted.cloned() })
     }
 
     fn public(&self) -> Result<NoteKey, NoteKeyError> {
@@ -306,18 +308,18 @@ impl Signer {
     }
 }
 
-/// That a tree contains the one that was signed last.
-fn agrees(tree: &Tree, last: Option<&[u8]>, signer: &Signer) -> Result<(), StartError> {
+/// How many entries were signed, if a tree contains the one that was signed last.
+pub fn agrees(tree: &Tree, last: Option<&[u8]>, log: &NoteKey) -> Result<u64, StartError> {
     let stored = tree.size();
     let Some(last) = last else {
         // A crash when the store was created may have left it without a cell, and without entries.
-        return if stored == 0 { Ok(()) } else { Err(StartError::CellMissing { stored }) };
+        return if stored == 0 { Ok(0) } else { Err(StartError::CellMissing { stored }) };
     };
-    let foreign = |why: String| StartError::CellForeign { origin: signer.origin.clone(), why };
-    let last = open(last, &signer.public()?).map_err(|error| foreign(error.to_string()))?;
+    let foreign = |why: String| StartError::CellForeign { origin: log.name().to_owned(), why };
+    let last = open(last, log).map_err(|error| foreign(error.to_string()))?;
     let signed = last.checkpoint().size();
     match tree.root_at(signed) {
-        Some(root) if root == *last.checkpoint().root() => Ok(()),
+        Some(root) if root == *last.checkpoint().root() => Ok(signed),
         Some(_) => Err(StartError::Differs { signed }),
         None => Err(StartError::Behind { stored, signed }),
     }
@@ -427,12 +429,10 @@ impl Writer {
     fn add(&mut self, submission: Submission, batch: &mut Adding) -> Result<Result<Answer, SubmitError>, StoreError> {
         let Submission { said, leaf, hash, blob } = submission;
         let digest = said.payload();
-        let present = match batch.at.get(&digest) {
-            Some(index) => Some(*index),
-            None => self.store.index_of(&digest)?,
-        };
-        if let Some(index) = present {
-            return Ok(Ok(Answer::Present { index, digest }));
+        if let Some((index, signer)) = self.present(&digest, batch)? {
+            let same = said.signers().first().is_some_and(|first| first.key.key_id().to_string() == signer);
+            let taken = Finding { code: Code::PayloadTaken, detail: format!("entry {index}, by key {signer}") };
+            return Ok(if same { Ok(Answer::Present { index, digest }) } else { Err(SubmitError::Refused(taken)) });
         }
         let entry = match self.ledger.admit(&said) {
             Ok(entry) => entry,
@@ -450,11 +450,21 @@ impl Writer {
         };
         self.ledger.add(&entry, keyring);
         let index = entry.index;
-        batch.at.insert(digest, index);
+        batch.at.insert(digest, batch.entries.len());
         batch.additions.push(Addition { digest, entry: bytes, leaf, blob });
         batch.hashes.push(hash);
         batch.entries.push((entry, before));
         Ok(Ok(Answer::Added { index, digest }))
+    }
+
+    /// Where a payload is already, and the key that signed it there.
+    fn present(&self, digest: &Digest, batch: &Adding) -> Result<Option<(u64, String)>, StoreError> {
+        if let Some(at) = batch.at.get(digest) {
+            let (entry, _) = &batch.entries[*at];
+            return Ok(Some((entry.index, entry.key_id.clone())));
+        }
+        let Some(index) = self.store.index_of(digest)? else { return Ok(None) };
+        Ok(Some((index, recover::entry(&*self.store, index)?.1.key_id)))
     }
 
     /// Makes the ledger what it was before a batch that was not committed.
@@ -472,7 +482,7 @@ impl Writer {
             if tree.size() == self.announce.borrow().checkpoint.size() {
                 return Ok(());
             }
-            self.signer.sign(&tree)?
+            self.signer.sign(&tree, self.ledger.trusted())?
         };
         let before = Arc::clone(&self.announce.borrow());
         self.cell.swap(Some(&before.note), &head.note)?;
@@ -496,7 +506,8 @@ struct Adding {
     hashes: Vec<Hash>,
     /// What was folded into the ledger, with the keyring before it.
     entries: Vec<(Entry, Option<Arc<Trusted>>)>,
-    at: BTreeMap<Digest, u64>,
+    /// The place of each payload among the entries.
+    at: BTreeMap<Digest, usize>,
 }
 
 /// Why a head was not signed and kept.

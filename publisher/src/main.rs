@@ -1,4 +1,4 @@
-//! `smi-publisher`: serves a log of accepted results.
+//! `smi-publisher`: serves a log of accepted results, or witnesses logs.
 
 mod args;
 mod command;
@@ -16,6 +16,10 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Init(arguments) => command::init(&arguments),
         Command::Serve(arguments) => command::serve(&arguments),
+        Command::Witness(arguments) => command::witness(&arguments),
+        Command::Check(arguments) => command::check(&arguments),
+        Command::Backup(arguments) => command::backup(&arguments),
+        Command::Restore(arguments) => command::restore(&arguments),
     };
     let exit = done.unwrap_or_else(|error| error.report());
     ExitCode::from(exit.number())

@@ -89,6 +89,7 @@ fn status(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestMalformed => StatusCode::BAD_REQUEST,
         Code::RequestSlow => StatusCode::REQUEST_TIMEOUT,
+        Code::QuotaSpent => StatusCode::TOO_MANY_REQUESTS,
         _ if matches!(code.class(), Class::Refusal | Class::Submission) => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }

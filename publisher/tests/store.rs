@@ -3,17 +3,21 @@
 #![allow(clippy::unwrap_used)] // a test stops where it fails
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use smi_publisher::store::{Addition, Damage, Mark, OpenError, SledStore, Store, StoreError, contract};
 use smi_schemas::Digest;
 
+const MARK: Mark = Mark { demonstration: false };
+
 fn open(folder: &Path) -> Result<SledStore, OpenError> {
-    SledStore::open(folder, Mark { demonstration: false })
+    SledStore::open(folder, MARK)
 }
 
-/// A store in which entries 0 and 1 are a batch, and 2 and 3 the last one. Its blobs have 100 bytes each.
+/// A store in which entries 0 and 1 are a batch, and 2 and 3 the last one. Leaf and blob of each have 100 bytes.
 fn stored(folder: &Path) {
     let store = open(folder).unwrap();
     store.commit(0, &[addition(0), addition(1)]).unwrap();
@@ -21,7 +25,8 @@ fn stored(folder: &Path) {
 }
 
 fn addition(number: u8) -> Addition {
-    Addition { digest: Digest::of(&[number]), entry: vec![number; 10], blob: vec![number; 100] }
+    let bytes = |len| vec![number; len];
+    Addition { digest: Digest::of(&[number]), entry: bytes(10), leaf: bytes(20), blob: bytes(80) }
 }
 
 fn damage(folder: &Path) -> Damage {
@@ -57,6 +62,7 @@ fn large_entries_need_no_files_of_their_own() {
         let addition = |number: u64| Addition {
             digest: Digest::of(&number.to_be_bytes()),
             entry: vec![7; smi_publisher::store::MAX_ENTRY_BYTES],
+            leaf: Vec::new(),
             blob: Vec::new(),
         };
         let batch: Vec<_> = (batch * 256..).take(256).map(addition).collect();
@@ -118,4 +124,31 @@ fn a_torn_summary_of_sled_does_not_shut_it() {
     fs::write(&torn, "torn").unwrap();
     assert_eq!(open(folder.path()).unwrap().head().unwrap(), 4);
     assert!(!torn.exists());
+}
+
+#[test]
+fn after_a_barrier_that_failed_nothing_more_is_taken() {
+    // A barrier is a function and no closure, so what it counts with is not the test's own.
+    static BARRIERS: AtomicU32 = AtomicU32::new(0);
+    for failing in [0, 1] {
+        let folder = tempfile::tempdir().unwrap();
+        stored(folder.path());
+        BARRIERS.store(100, Ordering::SeqCst);
+        let store = SledStore::open_with(folder.path(), MARK, |_| match BARRIERS.fetch_sub(1, Ordering::SeqCst) {
+            0 => Err(io::Error::other("a fault")),
+            _ => Ok(()),
+        });
+        let store = store.unwrap();
+        BARRIERS.store(failing, Ordering::SeqCst);
+        for number in [4, 5] {
+            let error = store.commit(4, &[addition(number)]).unwrap_err();
+            assert!(!error.state_known(), "{error}");
+        }
+        assert_eq!(store.head().unwrap(), 4, "readers see nothing of it");
+        assert_eq!(store.blob(&addition(4).digest).unwrap(), None);
+        drop(store);
+        let store = open(folder.path()).unwrap();
+        assert_eq!(store.head().unwrap(), 4 + u64::from(failing), "before the tree, or after it");
+        store.commit(store.head().unwrap(), &[addition(6)]).unwrap();
+    }
 }

@@ -148,13 +148,21 @@ pub(crate) struct Plan {
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  smi-runner submit result.json --to https://results.example")]
+  smi-runner submit result.json --to https://results.example --out result.sigstore.json
+
+It may be a result, or anything that `smi-keys statement` signed.")]
 pub(crate) struct Submit {
     /// The bundle
     pub(crate) bundle: PathBuf,
     /// The publisher
     #[arg(long, value_name = "URL", value_parser = publisher)]
     pub(crate) to: Url,
+    /// Write the completed bundle here, which proves that it is in the log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write the proof alone here, as a C2SP tlog-proof
+    #[arg(long, value_name = "FILE")]
+    pub(crate) proof: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -1,14 +1,16 @@
 //! Submission: hands a bundle to a publisher. A command of its own, because clusters and the internet are different
 //! networks.
 //!
-//! The publisher answers 201 when it has stored the bundle, 200 when it had it, and otherwise with a problem document
-//! that names the grounds. Only its answer counts: whatever else happens decides nothing, and the same submission may
-//! be made again.
+//! The publisher answers 201 when the bundle is in its log, 200 when it was already, both with the completed bundle,
+//! which proves it; 202 when it is in the log and the log's witnesses are still asked; and otherwise with a problem
+//! document that names the grounds. Only its answer counts: whatever else happens decides nothing, and the same
+//! submission may be made again.
 
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use smi_schemas::Digest;
 use smi_schemas::bundle::MEDIA_TYPE;
 use smi_schemas::codes::Code;
@@ -16,10 +18,11 @@ use smi_schemas::codes::Code;
 /// How long the whole exchange may take.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes of the longest answer that is read.
-pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
+pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the publisher says of an accepted bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Accepted {
     /// Its entry.
     pub index: u64,
@@ -28,6 +31,15 @@ pub struct Accepted {
     /// Whether the entry was there before.
     #[serde(skip)]
     pub present: bool,
+    /// The completed bundle, as the publisher wrote it; none while its witnesses are asked.
+    #[serde(default)]
+    pub bundle: Option<Box<RawValue>>,
+    /// The proof alone.
+    #[serde(default)]
+    pub tlog_proof: Option<String>,
+    /// Where to ask for its state, while its witnesses are asked.
+    #[serde(default)]
+    pub status: Option<String>,
 }
 
 /// One ground of a refusal, as the publisher gives it.
@@ -107,7 +119,7 @@ pub async fn submit(bundle: Vec<u8>, base: &Url) -> Result<Accepted, SubmitError
 
 fn answer(status: StatusCode, body: &[u8]) -> Result<Accepted, SubmitError> {
     let stranger = || SubmitError::Unreachable(format!("{status}, and the answer is not a publisher's"));
-    if matches!(status, StatusCode::OK | StatusCode::CREATED) {
+    if matches!(status, StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED) {
         let accepted: Accepted = serde_json::from_slice(body).map_err(|_| stranger())?;
         return Ok(Accepted { present: status == StatusCode::OK, ..accepted });
     }
@@ -150,6 +162,7 @@ mod tests {
             Some((7, false))
         );
         assert_eq!(answer(StatusCode::OK, body).map(|accepted| accepted.present).ok(), Some(true));
+        assert_eq!(answer(StatusCode::ACCEPTED, body).map(|accepted| accepted.present).ok(), Some(false));
         let code = |status, body: &[u8]| answer(status, body).unwrap_err().code();
         let problem = br#"{"findings":[{"code":"key-unknown","detail":"d","remedy":"R."}]}"#;
         assert_eq!(code(StatusCode::UNPROCESSABLE_ENTITY, problem), Code::SubmissionRefused);

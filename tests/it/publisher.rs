@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use smi_runner::submit::submit;
 use smi_schemas::codes::Code;
@@ -25,7 +25,7 @@ trait Asked {
 
 impl Asked for Running {
     async fn get(&self, path: &str) -> Response {
-        Client::new().get(self.url(path)).send().await.unwrap()
+        self.client.get(self.url(path)).send().await.unwrap()
     }
 
     async fn json(&self, path: &str) -> Value {
@@ -33,7 +33,7 @@ impl Asked for Running {
     }
 
     async fn post(&self, bundle: Vec<u8>) -> (StatusCode, Value) {
-        let response = Client::new().post(self.url("/v1/bundles")).body(bundle).send().await.unwrap();
+        let response = self.client.post(self.url("/v1/bundles")).body(bundle).send().await.unwrap();
         (response.status(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
     }
 }
@@ -197,7 +197,7 @@ async fn events_resume_after_the_last_one_seen() {
     let mut from_the_first = publisher.get("/v1/events").await;
     assert_eq!(from_the_first.headers()["content-type"], "text/event-stream");
     assert_eq!(events(&mut from_the_first, 2).await, ["0", "1"]);
-    let resumed = Client::new().get(publisher.url("/v1/events")).header("Last-Event-ID", "0");
+    let resumed = publisher.client.get(publisher.url("/v1/events")).header("Last-Event-ID", "0");
     let mut resumed = resumed.send().await.unwrap();
     assert_eq!(events(&mut resumed, 1).await, ["1"]);
     publisher.post(run(2)).await;

@@ -1,8 +1,10 @@
 //! What tests of several rooms share.
 
+pub mod interop;
 pub mod mutants;
 pub mod page;
 pub mod programme;
+pub mod published;
 pub mod release;
 pub mod shares;
 pub mod simulate;

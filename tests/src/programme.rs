@@ -8,17 +8,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use reqwest::Client;
 use smi_keys::keyring::Keyring;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::publish;
+use smi_publisher::heads::{Kept, PACE, Publishing, publish, recover};
 use smi_publisher::http::{self, Publisher};
 use smi_publisher::intake::{DAILY_QUOTA, Intake};
 use smi_publisher::log::{Log, Signer, Submission};
-use smi_publisher::recover::Recovered;
+use smi_publisher::meters::Meters;
 use smi_publisher::store::{Mark, SledStore, Store};
+use smi_publisher::witness::client::Witnesses;
 use smi_schemas::Digest;
-use smi_schemas::record::{KeyringChange, Review, Supersession, Verdict, Withdrawal};
+use smi_schemas::record::{KeyringChange, Release, Review, Supersession, Verdict, Withdrawal};
+use smi_schemas::statement::Versioned;
 use smi_verifier::policy::Policy;
 use smi_verifier::receipt::log_key;
 use smi_verifier::said::verify_first;
@@ -30,6 +34,8 @@ use crate::vectors::{self, key};
 
 /// How long a body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Submissions of [`Running::fill`] that are under way.
+const AT_ONCE: usize = 32;
 /// Event streams at once.
 pub const STREAMS: usize = 2;
 
@@ -37,6 +43,8 @@ pub const STREAMS: usize = 2;
 pub struct Running {
     /// Where.
     pub address: SocketAddr,
+    /// Asks it.
+    pub client: Client,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<()>,
 }
@@ -63,7 +71,8 @@ impl Running {
     pub async fn start(folder: &Path, settings: Settings) -> Self {
         let store: Arc<dyn Store> =
             Arc::new(SledStore::open(&folder.join("data"), Mark { demonstration: false }).unwrap());
-        let recovered = Recovered::read(&*store, store.head().unwrap()).unwrap();
+        let kept = Kept::within(&folder.join("data"));
+        let (recovered, shown) = recover(&*store, &kept).unwrap();
         let is_new = recovered.ledger.size() == 0;
         let cell = Box::new(FileCell::new(&folder.join("data.checkpoint")));
         let signer = Signer { origin: vectors::ORIGIN.to_owned(), key: key("log") };
@@ -72,15 +81,26 @@ impl Running {
             log.submit(Submission::new(verify_first(&first(&settings.keyring)).unwrap())).await.unwrap();
         }
         let note_key = log_key(&settings.keyring).unwrap();
+        let meters = Arc::new(Meters::default());
+        let witnesses = Witnesses::new(note_key.clone(), log.tree(), Arc::clone(&meters), vectors::now);
         let feed = Arc::new(Feed::new(store, log.tree(), view, note_key));
-        let (show, published) = watch::channel(None);
-        let publishing = tokio::spawn(publish(log.head(), Arc::clone(&feed), show));
+        let (show, published) = watch::channel(shown.map(Arc::new));
+        let publishing = Publishing {
+            feed: Arc::clone(&feed),
+            witnesses,
+            pace: PACE,
+            kept,
+            meters: Arc::clone(&meters),
+            published: show,
+        };
+        let publishing = tokio::spawn(publish(log.head(), publishing));
         let (stopping, stopped) = watch::channel(false);
         let roads = Arc::new(Publisher {
             intake: Intake::new(settings.policy, settings.quota, log.clone()),
             feed,
             signed: log.head(),
             published,
+            meters,
             patience: Duration::from_secs(10),
             stop: stopped,
             demonstration: false,
@@ -99,8 +119,19 @@ impl Running {
             .await;
             log.close().await;
             publishing.abort();
+            // It has a hand on the store until it is gone.
+            let _ = publishing.await;
         });
-        Self { address, stop: Some(stop), ended }
+        Self { address, client: Client::new(), stop: Some(stop), ended }
+    }
+
+    /// Submits many bundles, some at a time; each must be new.
+    pub async fn fill(&self, bundles: impl IntoIterator<Item = Vec<u8>>) {
+        let submit = |bundle| async {
+            let request = self.client.post(self.url("/v1/bundles")).body::<Vec<u8>>(bundle);
+            assert_eq!(request.send().await.unwrap().status(), 201);
+        };
+        futures_util::stream::iter(bundles).map(submit).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
     /// The address of a road.
@@ -128,6 +159,12 @@ pub fn changed(keyring: &Keyring, previous: Option<Digest>, roots: &[&str]) -> V
         bundle.further.push(key(root).sign_statement(&change.to_bytes()).signature);
     }
     bundle.to_bytes()
+}
+
+/// The release of a suite, which is the smallest entry, by its number.
+pub fn release(number: u64) -> Vec<u8> {
+    let suite = Versioned { version: format!("0.{number}").parse().unwrap(), digest: Digest::of(b"a suite") };
+    key("suite").sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
 }
 
 /// A review by a key.

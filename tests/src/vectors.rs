@@ -132,6 +132,11 @@ pub fn keyring() -> Keyring {
 
 /// The same keyring with another quorum.
 pub fn keyring_with(quorum: Option<u32>) -> Keyring {
+    keyring_at(quorum, &[])
+}
+
+/// The same, with the addresses of its witnesses.
+pub fn keyring_at(quorum: Option<u32>, witnesses: &[String]) -> Keyring {
     let mut keyring = Keyring::default();
     for (name, role, meshes) in [
         ("vendor", Role::Vendor, &["example-mesh", "sandbox"][..]),
@@ -156,6 +161,11 @@ pub fn keyring_with(quorum: Option<u32>) -> Keyring {
             meshes: meshes.iter().copied().map(slug).collect(),
             publish: (role == Role::Vendor).then_some(publish),
             note_name,
+            url: WITNESSES
+                .iter()
+                .position(|witness| *witness == name)
+                .and_then(|at| witnesses.get(at))
+                .map(|url| parsed(url)),
             revoked: (name == "retired-vendor").then_some(Revoked { from_index: 0 }),
             ..Entry::new(slug(name), role, key(name).public())
         };

@@ -144,8 +144,10 @@ pub enum ProofError {
     NewRoot,
 }
 
-/// Checks that the entry with the hash `leaf` is at `index` in the tree with `size` entries and this root. Size and root
-/// come from one checkpoint: where sizes give a proof the same shape, the proof alone does not tell them apart.
+/// Checks that the entry with the hash `leaf` is at `index` in the tree with `size` entries and this root.
+///
+/// Size and root come from one checkpoint: where two sizes give a proof the same shape, the proof alone does not tell
+/// them apart.
 pub fn check_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), ProofError> {
     if index >= size {
         return Err(ProofError::Index { index, size });

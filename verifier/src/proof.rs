@@ -3,13 +3,12 @@
 //! Both forms are a line with a number, a line of base64 for each hash, an empty line, and a checkpoint as it is. Every
 //! line ends with a newline.
 //!
-//! A [`TlogProof`] is a [C2SP tlog-proof]: that an entry is in the log, for whoever has the entry and the log's key. Its
-//! first line names the format; the second may carry data that nobody signed.
+//! A [`TlogProof`] is a [C2SP tlog-proof]: that an entry is in the log, for whoever has the entry and the log's key.
+//! Its first line names the format; the second may carry data that nobody signed.
 //!
 //! An [`AddCheckpoint`] is what a log sends to a [C2SP tlog-witness]: a checkpoint, and the proof that its tree begins
-//! with the one the witness saw last. The witness answers with cosignatures
-//! ([`NoteSignature::read_lines`](crate::note::NoteSignature::read_lines)), or, where it saw another tree last, with that
-//! one's size ([`read_size`]).
+//! with the one the witness saw last. The witness answers with the lines of cosignatures
+//! ([`NoteSignature::read_lines`]), or, where it saw another tree last, with that one's size ([`read_size`]).
 //!
 //! The third of three entries, `c`, in a log whose key has as its seed the SHA-256 of `log`:
 //!
@@ -47,6 +46,7 @@
 //! assert_eq!(AddCheckpoint::read(&request.to_bytes()), Ok(request));
 //! ```
 //!
+//! [`NoteSignature::read_lines`]: crate::note::NoteSignature::read_lines
 //! [C2SP tlog-proof]: https://c2sp.org/tlog-proof
 //! [C2SP tlog-witness]: https://c2sp.org/tlog-witness
 

@@ -26,7 +26,8 @@ use smi_schemas::statement::Payload;
 use smi_schemas::{Digest, Timestamp};
 
 use crate::policy::Policy;
-use crate::{Refused, Stage, Verified, judged, refusal, refuse, result, role_may, shape, signature, size, statement};
+use crate::{Refused, Stage, Verified, judged, refusal, refuse, result, role_may, shape, size, statement};
+use crate::{not_revoked, signed as signed_by};
 
 /// A bundle that passed every stage which does not depend on order. Only this module makes one.
 #[derive(Clone, Debug)]
@@ -104,7 +105,22 @@ impl Said {
 pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?.bare();
-    let signer = signature(&bundle, &policy.keyring)?;
+    let signer = signed_by(&bundle, &policy.keyring)?;
+    not_revoked(signer)?;
+    said(bundle, signer, policy, now)
+}
+
+/// The same of what is in a log, where not the verifier but the [`crate::ledger`] tells whether a key is revoked: its
+/// index decides. Keyrings that follow one another change nothing else of a key, so that what is verified under one of
+/// them is verified under every one that has the signer's key.
+pub fn verify_logged(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+    size(bytes)?;
+    let bundle = shape(bytes)?.bare();
+    let signer = signed_by(&bundle, &policy.keyring)?;
+    said(bundle, signer, policy, now)
+}
+
+fn said(bundle: Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
     let says = match statement(&bundle, Payload::read)? {
         Payload::Result(statement) => {
             alone(&bundle)?;

@@ -115,7 +115,8 @@ fn bytes<const N: usize>(digits: &str) -> [u8; N] {
 /// What strict verification makes of each flag. What remains, points of mixed order whose small parts cancel out, only
 /// who holds the private key can make, and it is accepted under every rule in use.
 ///
-/// The vectors' own description says that `verify_strict` of ed25519-dalek refuses them all. It cannot: one has no flag.
+/// The vectors' own description says that `verify_strict` of ed25519-dalek refuses them all. One has no flag, and is
+/// a good signature.
 #[test]
 fn signatures_over_edge_cases_of_the_curve() {
     let set: Ed25519 = serde_json::from_str(include_str!("../../tests/vectors/ed25519.json")).unwrap();

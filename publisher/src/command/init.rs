@@ -9,7 +9,7 @@ use smi_schemas::codes::{Code, Exit};
 use smi_verifier::Finding;
 use smi_verifier::said::{What, verify_first};
 
-use super::opened::{key, start, store};
+use super::opened::{key, origin, start, store};
 use super::{CommandError, Opened};
 use crate::args::Init;
 
@@ -24,6 +24,11 @@ pub(crate) fn init(arguments: &Init) -> Result<Exit, CommandError> {
     let What::Keyring(trusted, _) = said.says() else { return Ok(Exit::Unexpected) };
     let trusted = trusted.clone();
     let key = key(&arguments.log_key)?;
+    if trusted.keyring.log().is_none() {
+        return Err(refused(Finding { code: Code::KeyringInvalid, detail: "it names no key of a log".to_owned() }));
+    }
+    // What a store is for is fixed when it is created.
+    origin(&trusted.keyring, &arguments.directory, &key)?;
     let store = store(&arguments.directory)?;
     if store.head()? > 0 && store.index_of(&said.payload())? != Some(0) {
         return Err(refused(Finding {

@@ -1,8 +1,11 @@
 //! What each command does, and what stands in its way.
 
+mod backup;
+mod check;
 mod init;
 mod opened;
 mod serve;
+mod witness;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -11,17 +14,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use smi_keys::files::FileError;
 use smi_keys::key_file::ReadError;
+use smi_publisher::backup::{BackupError, RestoreError};
+use smi_publisher::cell::CellError;
 use smi_publisher::feed::FeedError;
 use smi_publisher::log::{StartError, SubmitError};
+use smi_publisher::replay::CheckError;
 use smi_publisher::store::{OpenError, StoreError};
+use smi_publisher::witness::server::OpenError as OpenWitnessError;
 use smi_schemas::Timestamp;
 use smi_schemas::codes::{Code, Exit, error_text};
 use smi_schemas::suite::SuiteError;
 use smi_verifier::Finding;
 
+pub(crate) use self::backup::{backup, restore};
+pub(crate) use self::check::check;
 pub(crate) use self::init::init;
 use self::opened::Opened;
 pub(crate) use self::serve::serve;
+pub(crate) use self::witness::witness;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +57,29 @@ pub(crate) enum CommandError {
     #[error("{0}")]
     Log(#[from] StartError),
     #[error("{0}")]
+    Check(#[from] CheckError),
+    #[error("{0}")]
+    Backup(#[from] BackupError),
+    #[error("{}", .0.display())]
+    NoBackup(PathBuf),
+    #[error("{0}")]
+    Restore(#[from] RestoreError),
+    #[error("{0}")]
     Submit(#[from] SubmitError),
+    #[error("{0}")]
+    Witness(#[from] OpenWitnessError),
     #[error("{address}: {cause}")]
     Listen { address: SocketAddr, cause: io::Error },
     #[error("a suite of this release: {0}")]
     Builtin(#[from] SuiteError),
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+impl From<CellError> for CommandError {
+    fn from(error: CellError) -> Self {
+        Self::Log(error.into())
+    }
 }
 
 impl CommandError {
@@ -69,7 +95,12 @@ impl CommandError {
             Self::Store(error) => Some(error.code()),
             Self::Feed(_) => Some(Code::StoreDamaged),
             Self::Log(error) => error.code(),
+            Self::Check(error) => Some(error.code()),
+            Self::Backup(error) => Some(error.code()),
+            Self::NoBackup(_) => Some(Code::BackupMissing),
+            Self::Restore(error) => Some(error.code()),
             Self::Submit(error) => Some(error.code()),
+            Self::Witness(error) => Some(error.code()),
             Self::Listen { .. } => Some(Code::AddressTaken),
             Self::Builtin(_) | Self::Io(_) => None,
         }

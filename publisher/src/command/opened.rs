@@ -1,30 +1,32 @@
 //! A log that is opened, by the arguments that every command has which writes to it.
 
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use smi_keys::SigningKey;
 use smi_keys::key_file::KeyFile;
 use smi_keys::keyring::Keyring;
 use smi_keys::passphrase::{Source, VARIABLE};
+use smi_publisher::backup::DEMONSTRATION;
 use smi_publisher::cell::FileCell;
+use smi_publisher::feed::Published;
+use smi_publisher::heads::{Kept, recover};
 use smi_publisher::log::{Log, Signer};
-use smi_publisher::recover::Recovered;
 use smi_publisher::store::{Mark, SledStore, Store};
 use smi_verifier::view::View;
 
 use super::CommandError;
 use crate::args::{Directory, LogKey};
 
-/// What the name of a demonstration's log begins with.
-const DEMONSTRATION: &str = "demo.";
-
 /// A log in a directory.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) log: Log,
+    /// What readers are shown at first, and the head that says so, if witnesses are asked.
     pub(crate) view: View,
+    pub(crate) published: Option<Published>,
+    pub(crate) kept: Kept,
     pub(crate) origin: String,
 }
 
@@ -34,6 +36,14 @@ pub(crate) fn store(directory: &Directory) -> Result<Arc<dyn Store>, CommandErro
     Ok(Arc::new(SledStore::open(&directory.data, mark)?))
 }
 
+/// The store in a directory that has one, locked.
+pub(crate) fn existing(directory: &Directory) -> Result<Arc<dyn Store>, CommandError> {
+    match Mark::of(&directory.data)? {
+        Some(_) => store(directory),
+        None => Err(CommandError::Empty(directory.data.clone())),
+    }
+}
+
 /// Starts the log that a store holds. Its keyring is the store's own, or that of the entry that is to be its first.
 pub(crate) fn start(
     store: Arc<dyn Store>,
@@ -41,11 +51,21 @@ pub(crate) fn start(
     key: SigningKey,
     first: Option<&Keyring>,
 ) -> Result<Opened, CommandError> {
-    // Without a quorum everything that is signed is published.
-    let recovered = Recovered::read(&*store, store.head()?)?;
+    let kept = Kept::within(&directory.data);
+    let (recovered, published) = recover(&*store, &kept)?;
     let trusted = recovered.ledger.trusted().cloned();
     let keyring = trusted.as_ref().map(|trusted| &trusted.keyring).or(first);
-    let log = keyring.and_then(Keyring::log).ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
+    let keyring = keyring.ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
+    let origin = origin(keyring, directory, &key)?;
+    let cell = Box::new(FileCell::new(&directory.cell()));
+    let signer = Signer { origin: origin.clone(), key };
+    let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered)?;
+    Ok(Opened { store, log, view, published, kept, origin })
+}
+
+/// The name of the log that a keyring names, if the key is the log's and the directory is for such a log.
+pub(crate) fn origin(keyring: &Keyring, directory: &Directory, key: &SigningKey) -> Result<String, CommandError> {
+    let log = keyring.log().ok_or_else(|| CommandError::Empty(directory.data.clone()))?;
     if log.public_key != key.public() {
         let (wanted, given) = (log.public_key.key_id().to_string(), key.public().key_id().to_string());
         return Err(CommandError::LogKey { wanted, given });
@@ -54,15 +74,17 @@ pub(crate) fn start(
     if origin.starts_with(DEMONSTRATION) != directory.demonstration() {
         return Err(CommandError::Origin { origin });
     }
-    let cell = Box::new(FileCell::new(&directory.cell()));
-    let signer = Signer { origin: origin.clone(), key };
-    let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered)?;
-    Ok(Opened { store, log, view, origin })
+    Ok(origin)
 }
 
 /// The log's private key.
 pub(crate) fn key(arguments: &LogKey) -> Result<SigningKey, CommandError> {
+    private(&arguments.log_key, arguments.passphrase_file.clone())
+}
+
+/// The private key in a file.
+pub(crate) fn private(path: &Path, passphrase_file: Option<PathBuf>) -> Result<SigningKey, CommandError> {
     let variable = std::env::var_os(VARIABLE);
-    let source = Source::new(arguments.passphrase_file.clone(), variable, io::stdin().is_terminal());
-    Ok(KeyFile::read(Path::new(&arguments.log_key))?.into_private(&source)?)
+    let source = Source::new(passphrase_file, variable, io::stdin().is_terminal());
+    Ok(KeyFile::read(path)?.into_private(&source)?)
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::publish;
+use smi_publisher::heads::{Publishing, publish};
 use smi_publisher::http::{self, BODY_TIMEOUT, MAX_STREAMS, Publisher};
 use smi_publisher::intake::Intake;
+use smi_publisher::meters::Meters;
+use smi_publisher::witness::client::Witnesses;
 use smi_schemas::codes::Exit;
 use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::receipt::log_key;
@@ -15,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
-use super::opened::{key, start, store};
+use super::opened::{existing, key, start};
 use super::{CommandError, Opened, now};
 use crate::args::Serve;
 
@@ -28,8 +30,7 @@ pub(crate) fn serve(arguments: &Serve) -> Result<Exit, CommandError> {
         let stop = signalled()?;
         let address = arguments.listen;
         let listener = TcpListener::bind(address).await.map_err(|cause| CommandError::Listen { address, cause })?;
-        // Not before the address is known to be free: what a store is for is fixed when it is created.
-        let opened = start(store(&arguments.directory)?, &arguments.directory, key, None)?;
+        let opened = start(existing(&arguments.directory)?, &arguments.directory, key, None)?;
         run(listener, arguments, suites, opened, stop).await?;
         Ok(Exit::Success)
     })
@@ -42,7 +43,7 @@ async fn run(
     opened: Opened,
     signalled: impl Future<Output = ()>,
 ) -> Result<(), CommandError> {
-    let Opened { store, log, view, origin } = opened;
+    let Opened { store, log, view, published: shown, kept, origin } = opened;
     let directory = &arguments.directory;
     let empty = || CommandError::Empty(directory.data.clone());
     let trusted = log.trusted().ok_or_else(empty)?;
@@ -52,7 +53,11 @@ async fn run(
     let mut err = anstream::stderr().lock();
     writeln!(err, "log       {origin}{}", if directory.demonstration() { ", a demonstration" } else { "" })?;
     writeln!(err, "keyring   version {}, {}", keyring.version(), trusted.digest)?;
-    writeln!(err, "entries   {}", view.size())?;
+    writeln!(err, "entries   {}", log.head().borrow().checkpoint.size())?;
+    if let Some(quorum) = keyring.quorum() {
+        let published = shown.as_ref().map_or(0, |shown| shown.checkpoint.size());
+        writeln!(err, "quorum    {quorum} of {} witnesses, for now {published} entries", keyring.witnesses().count())?;
+    }
     writeln!(err, "serving   http://{}", listener.local_addr()?)?;
     drop(err);
 
@@ -65,15 +70,28 @@ async fn run(
         receipts: Receipts::Ignore,
         max_age_seconds: None,
     };
+    let meters = Arc::new(Meters::default());
+    let witnesses = Witnesses::new(note_key.clone(), log.tree(), Arc::clone(&meters), now);
     let feed = Arc::new(Feed::new(store, log.tree(), view, note_key));
-    let (show, published) = watch::channel(None);
-    let publishing = tokio::spawn(publish(log.head(), Arc::clone(&feed), show));
+    let (show, published) = watch::channel(shown.map(Arc::new));
+    let publishing = tokio::spawn(publish(
+        log.head(),
+        Publishing {
+            feed: Arc::clone(&feed),
+            witnesses,
+            pace: Duration::from_secs(arguments.witness_pace),
+            kept,
+            meters: Arc::clone(&meters),
+            published: show,
+        },
+    ));
     let (stop, stopping) = watch::channel(false);
     let roads = Arc::new(Publisher {
         intake: Intake::new(policy, arguments.quota, log.clone()),
         feed,
         signed: log.head(),
         published,
+        meters,
         patience: Duration::from_secs(arguments.patience),
         stop: stopping,
         demonstration: directory.demonstration(),
@@ -93,7 +111,7 @@ async fn run(
 }
 
 /// Catches the signals that end it, from now on.
-fn signalled() -> io::Result<impl Future<Output = ()>> {
+pub(super) fn signalled() -> io::Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {

@@ -1,197 +1,277 @@
-use std::collections::BTreeMap;
-use std::sync::mpsc as channel;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Mutex, mpsc as channel};
+use std::task::Poll;
 
 use futures_util::future::join_all;
-use tokio::time::Duration;
+use smi_schemas::bundle::Bundle;
+use smi_verifier::policy::{Policy, Receipts, Suites};
+use smi_verifier::said::{verify_first, verify_said};
 
 use super::*;
 use crate::store::memory::{Fault, Memory};
 
-fn digest(number: u64) -> Digest {
-    Digest::of(&number.to_be_bytes())
+mod faults;
+#[path = "../../tests/honest/mod.rs"]
+mod honest;
+
+/// A cell that survives the handle, as a file does.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Cell for Kept {
+    fn load(&mut self) -> Result<Option<Vec<u8>>, CellError> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+
+    fn swap(&mut self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), CellError> {
+        let mut kept = self.0.lock().unwrap();
+        if kept.as_deref() != expected {
+            return Err(CellError::Conflict);
+        }
+        *kept = Some(new.to_owned());
+        Ok(())
+    }
 }
 
-fn entry_of(index: u64, digest: Digest) -> Vec<u8> {
-    format!("{index} {digest}").into_bytes()
+/// A store that can hold up whoever begins a batch.
+struct Gated {
+    store: Arc<dyn Store>,
+    held: Mutex<Option<(oneshot::Sender<()>, channel::Receiver<()>)>>,
 }
 
+impl Gated {
+    fn new(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { store, held: Mutex::default() })
+    }
+
+    /// Holds up whoever next asks for the head, until what is returned second is dropped; the first says that somebody
+    /// waits there.
+    fn hold(&self) -> (oneshot::Receiver<()>, channel::Sender<()>) {
+        let ((waits, is_waiting), (release, released)) = (oneshot::channel(), channel::channel());
+        *self.held.lock().unwrap() = Some((waits, released));
+        (is_waiting, release)
+    }
+}
+
+impl Store for Gated {
+    fn head(&self) -> Result<u64, StoreError> {
+        let held = self.held.lock().unwrap().take();
+        if let Some((waits, released)) = held {
+            let _ = waits.send(());
+            let _ = released.recv();
+        }
+        self.store.head()
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.entry(index)
+    }
+
+    fn leaf(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.leaf(index)
+    }
+
+    fn index_of(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        self.store.index_of(digest)
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.blob(digest)
+    }
+
+    fn commit(&self, expected_head: u64, batch: &[Addition]) -> Result<(), CommitError> {
+        self.store.commit(expected_head, batch)
+    }
+}
+
+/// What comes of `rest`, which is begun while the writer is busy with `first` and ends after it.
+async fn behind<A, B>(gate: &Gated, first: impl Future<Output = A>, rest: impl Future<Output = B>) -> (A, B) {
+    let (busy, release) = gate.hold();
+    tokio::join!(first, async {
+        busy.await.unwrap();
+        let mut rest = pin!(rest);
+        // Polled once, it has put into the queue whatever it submits.
+        let polled = poll_fn(|context| Poll::Ready(rest.as_mut().poll(context))).await;
+        drop(release);
+        match polled {
+            Poll::Ready(done) => done,
+            Poll::Pending => rest.await,
+        }
+    })
+}
+
+/// Something to submit: 0 is the first keyring, and every other number a release of its own.
 fn submission(number: u64) -> Submission {
-    let digest = digest(number);
-    Submission { digest, blob: number.to_string().into_bytes(), entry: Box::new(move |index| entry_of(index, digest)) }
-}
-
-/// What comes of `rest`, which is begun while the writer is busy with submission 0 and ends after it.
-async fn behind<T>(log: &Log, rest: impl Future<Output = T>) -> T {
-    let (busy, is_busy) = oneshot::channel();
-    let (release, released) = channel::channel::<()>();
-    let first = submission(0);
-    let digest = first.digest;
-    let entry = move |index| {
-        let _ = busy.send(());
-        let _ = released.recv();
-        entry_of(index, digest)
+    let said = match number {
+        0 => verify_first(&honest::first()),
+        number => verify_said(&honest::release(number), &policy(), honest::now()),
     };
-    let first = log.submit(Submission { entry: Box::new(entry), ..first });
-    let (first, rest, ()) = tokio::join!(
-        first,
-        async {
-            is_busy.await.unwrap();
-            rest.await
-        },
-        async {
-            // Long enough for the rest to have been polled, and to wait in the queue.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            drop(release);
-        }
-    );
-    assert_eq!(first.unwrap(), Answer::Added { index: 0, digest });
-    rest
+    Submission::new(said.unwrap())
 }
 
-fn start(store: &Arc<Memory>) -> Log {
-    Log::start(Arc::clone(store) as Arc<dyn Store>).unwrap()
+fn digest(number: u64) -> Digest {
+    submission(number).said().payload()
 }
 
-/// What callers were told, held against what is in the store.
-#[derive(Default)]
-struct Acknowledged(BTreeMap<Digest, u64>);
-
-impl Acknowledged {
-    async fn submit(&mut self, log: &Log, numbers: std::ops::Range<u64>) -> Vec<Result<Answer, SubmitError>> {
-        let answers = join_all(numbers.map(|number| log.submit(submission(number)))).await;
-        for answer in answers.iter().flatten() {
-            match *answer {
-                Answer::Added { index, digest } => {
-                    assert_eq!(self.0.insert(digest, index), None, "{digest} added twice");
-                }
-                Answer::Present { index, digest } => {
-                    assert_eq!(*self.0.entry(digest).or_insert(index), index, "{digest} moved");
-                }
-            }
-        }
-        answers
-    }
-
-    /// Nothing acknowledged is lost, there is no hole, and whatever is acknowledged is announced.
-    fn check(&self, store: &Memory, log: &Log) {
-        let head = store.head().unwrap();
-        for (digest, index) in &self.0 {
-            assert_eq!(store.index_of(digest).unwrap(), Some(*index));
-            assert_eq!(store.entry(*index).unwrap(), Some(entry_of(*index, *digest)));
-            assert!(*index < *log.head().borrow(), "{index} is not announced");
-        }
-        assert!((0..head).all(|index| store.entry(index).unwrap().is_some()));
-        assert!(*log.head().borrow() <= head);
+fn policy() -> Policy {
+    Policy {
+        keyring: honest::keyring(),
+        suites: Suites::default(),
+        allow_sandbox: false,
+        allow_draft: false,
+        publication: true,
+        receipts: Receipts::Ignore,
+        max_age_seconds: None,
     }
 }
 
-#[tokio::test]
-async fn whatever_fails_nothing_acknowledged_is_lost() {
-    for fault in Fault::ALL {
-        for (times, reopening) in [(1, false), (1, true), (2, false), (2, true)] {
-            let mut store = Arc::new(Memory::default());
-            let mut log = start(&store);
-            let mut acknowledged = Acknowledged::default();
-            acknowledged.submit(&log, 0..3).await;
-            for _ in 0..times {
-                store.fail_next([Some(fault)]);
-                let answers = acknowledged.submit(&log, 3..6).await;
-                assert!(answers.iter().any(Result::is_err), "{fault:?}");
-                let known = matches!(fault, Fault::FailAndDrop | Fault::FailButStore);
-                assert_eq!(log.is_running(), known, "{fault:?}");
-                if !known {
-                    assert!(answers.iter().all(|answer| matches!(answer, Err(SubmitError::Stopped))), "{fault:?}");
-                    assert!(matches!(log.submit(submission(9)).await, Err(SubmitError::Stopped)), "{fault:?}");
-                }
-                if reopening || !known {
-                    log.close().await;
-                    store = Arc::new(store.reopen());
-                    log = start(&store);
-                }
-                acknowledged.check(&store, &log);
-                // What was stored nonetheless is now there already, and there would be nothing to commit.
-                acknowledged.submit(&log, 6..7).await;
-                if matches!(fault, Fault::FailButStore | Fault::UnknownButStore) {
-                    break;
-                }
-            }
-            // The callers do again what failed, and go on.
-            let answers = acknowledged.submit(&log, 3..9).await;
-            assert!(answers.iter().all(Result::is_ok), "{fault:?}");
-            acknowledged.check(&store, &log);
-            assert_eq!((store.head().unwrap(), acknowledged.0.len()), (9, 9), "{fault:?}");
-        }
+fn open(store: Arc<dyn Store>, cell: Box<dyn Cell>) -> Result<Log, StartError> {
+    let recovered = Recovered::read(&*store, store.head()?)?;
+    Log::start(store, cell, signer(), recovered).map(|(log, _)| log)
+}
+
+fn signer() -> Signer {
+    Signer { origin: honest::ORIGIN.to_owned(), key: honest::key("log") }
+}
+
+/// A log with its first entry, in memory.
+struct Bench {
+    store: Arc<Memory>,
+    gate: Arc<Gated>,
+    cell: Kept,
+    log: Log,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let bench = Self::start(Arc::default(), Kept::default());
+        assert_eq!(bench.log.submit(submission(0)).await.unwrap(), Answer::Added { index: 0, digest: digest(0) });
+        bench
+    }
+
+    /// The same, started again.
+    async fn again(self) -> Self {
+        self.log.close().await;
+        Self::start(Arc::new(self.store.reopen()), self.cell)
+    }
+
+    fn start(store: Arc<Memory>, cell: Kept) -> Self {
+        let gate = Gated::new(Arc::clone(&store) as Arc<dyn Store>);
+        let log = open(Arc::clone(&gate) as Arc<dyn Store>, Box::new(cell.clone())).unwrap();
+        Self { store, gate, cell, log }
+    }
+
+    async fn submit(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Result<Answer, SubmitError>> {
+        join_all(numbers.into_iter().map(|number| self.log.submit(submission(number)))).await
+    }
+
+    /// What comes of `rest`, which is begun while the writer is busy with submission 1 and ends after it.
+    async fn behind<T>(&self, rest: impl Future<Output = T>) -> T {
+        let (first, rest) = behind(&self.gate, self.log.submit(submission(1)), rest).await;
+        assert_eq!(first.unwrap(), Answer::Added { index: 1, digest: digest(1) });
+        rest
     }
 }
 
 #[tokio::test]
 async fn the_same_is_logged_once() {
-    let store = Arc::new(Memory::default());
-    let log = start(&store);
-    let answers = behind(&log, join_all([1, 2, 1, 0].map(|number| log.submit(submission(number))))).await;
+    let bench = Bench::new().await;
+    let answers = bench.behind(bench.submit([2, 3, 2, 1])).await;
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     let added = |number| Answer::Added { index: number, digest: digest(number) };
     let present = |number| Answer::Present { index: number, digest: digest(number) };
-    assert_eq!(answers, [added(1), added(2), present(1), present(0)]);
-    assert_eq!(store.batches(), [1, 2]);
+    assert_eq!(answers, [added(2), added(3), present(2), present(1)]);
+    assert_eq!(bench.store.batches(), [1, 1, 2]);
 
-    let again = start(&Arc::new(store.reopen())).submit(submission(2)).await.unwrap();
-    assert_eq!(again, present(2));
-    assert_eq!(store.batches(), [1, 2], "nothing was committed for it");
+    let bench = bench.again().await;
+    assert_eq!(bench.log.submit(submission(3)).await.unwrap(), present(3));
+    assert_eq!(bench.store.batches(), [1, 1, 2], "nothing was committed for it");
+}
+
+#[tokio::test]
+async fn what_the_ledger_refuses_is_refused_alone() {
+    let bench = Bench::new().await;
+    let mut twin = honest::release(2);
+    // The same version of a suite, with another time.
+    let release = Bundle::read(&twin).unwrap().payload;
+    let later = String::from_utf8(release).unwrap().replace("12:00:00Z", "12:00:01Z");
+    twin = honest::key("suite").sign_statement(later.as_bytes()).to_bytes();
+    let twin = || Submission::new(verify_said(&twin, &policy(), honest::now()).unwrap());
+    let both = async { tokio::join!(bench.submit([2]), bench.log.submit(twin()), bench.submit([3])) };
+    let (one, refused, other) = bench.behind(both).await;
+    assert!(one[0].is_ok() && other[0].is_ok());
+    assert!(matches!(&refused, Err(error) if error.code() == Code::SuiteReleased), "{refused:?}");
+    assert_eq!(bench.store.batches(), [1, 1, 2], "in one batch");
+    assert_eq!(bench.log.head().borrow().checkpoint.size(), 4);
+
+    // And of a batch that failed, nothing stands in the way of anything.
+    bench.store.fail_next([Some(Fault::FailAndDrop)]);
+    let refused = bench.submit([4]).await.remove(0);
+    assert!(matches!(refused, Err(SubmitError::Failed { .. })), "{refused:?}");
+    assert_eq!(bench.submit([4]).await.remove(0).unwrap(), Answer::Added { index: 4, digest: digest(4) });
+}
+
+#[tokio::test]
+async fn a_keyring_is_in_force_once_it_is_signed_for_and_not_when_its_batch_failed() {
+    let bench = Bench::new().await;
+    let next = || Submission::new(verify_said(&honest::second(), &policy(), honest::now()).unwrap());
+    let version = || bench.log.trusted().unwrap().keyring.version();
+    let before = version();
+    bench.store.fail_next([Some(Fault::FailAndDrop)]);
+    assert!(bench.log.submit(next()).await.is_err());
+    assert_eq!(version(), before);
+    assert!(bench.log.submit(next()).await.is_ok());
+    assert_eq!(version(), before + 1);
 }
 
 #[tokio::test]
 async fn a_full_queue_is_busy_and_recovers() {
-    let store = Arc::new(Memory::default());
-    let log = start(&store);
+    let bench = Bench::new().await;
     let large = |number| Submission { blob: vec![0; MAX_BLOB_BYTES], ..submission(number) };
     let fitting = (MAX_WAITING_BYTES / (MAX_BLOB_BYTES + MAX_ENTRY_BYTES)) as u64;
-    let answers = behind(&log, join_all((1..=fitting + 1).map(|number| log.submit(large(number))))).await;
+    let all = join_all((2..=fitting + 2).map(|number| bench.log.submit(large(number))));
+    let answers = bench.behind(all).await;
     let busy = answers.iter().filter(|answer| matches!(answer, Err(SubmitError::Busy))).count();
     assert_eq!((busy, answers.iter().flatten().count() as u64), (1, fitting));
-    assert_eq!(store.batches()[..2], [1, MAX_BATCH_BYTES / MAX_BLOB_BYTES]);
-    assert!(log.submit(large(fitting + 1)).await.is_ok(), "room is given back");
+    assert_eq!(bench.store.batches()[..3], [1, 1, MAX_BATCH_BYTES / MAX_BLOB_BYTES]);
+    assert!(bench.log.submit(large(fitting + 2)).await.is_ok(), "room is given back");
 }
 
 #[tokio::test]
 async fn many_small_ones_are_batches_of_the_largest_size() {
-    let store = Arc::new(Memory::default());
-    let log = start(&store);
-    let answers = behind(&log, join_all((1..=600).map(|number| log.submit(submission(number))))).await;
+    let bench = Bench::new().await;
+    let answers = bench.behind(bench.submit(2..=601)).await;
     assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(store.batches(), [1, MAX_BATCH, MAX_BATCH, 600 - 2 * MAX_BATCH]);
+    assert_eq!(bench.store.batches(), [1, 1, MAX_BATCH, MAX_BATCH, 600 - 2 * MAX_BATCH]);
 }
 
 #[tokio::test]
 async fn closing_finishes_what_was_taken() {
-    let store = Arc::new(Memory::default());
-    let log = start(&store);
-    let taken = join_all((1..5).map(|number| log.submit(submission(number))));
-    let (answers, ()) = behind(&log, async { tokio::join!(taken, log.clone().close()) }).await;
+    let bench = Bench::new().await;
+    let closing = async { tokio::join!(bench.submit(2..6), bench.log.clone().close()) };
+    let (answers, ()) = bench.behind(closing).await;
     assert!(answers.iter().all(Result::is_ok));
-    assert!(!log.is_running());
-    assert!(matches!(log.submit(submission(6)).await, Err(SubmitError::Stopped)));
-    assert_eq!(Arc::strong_count(&store), 1, "the writer has let go of it");
+    assert!(!bench.log.is_running());
+    assert!(matches!(bench.submit([6]).await[..], [Err(SubmitError::Stopped)]));
+    assert_eq!(Arc::strong_count(&bench.gate), 1, "the writer has let go of it");
 }
 
 #[tokio::test]
 async fn what_is_too_large_fails_alone() {
-    let store = Arc::new(Memory::default());
-    let log = start(&store);
-    let large_entry = Submission { entry: Box::new(|_| vec![0; MAX_ENTRY_BYTES + 1]), ..submission(1) };
-    let large_blob = Submission { blob: vec![0; MAX_BLOB_BYTES + 1], ..submission(2) };
-    let all = [large_entry, large_blob, submission(3)];
-    let answers = behind(&log, join_all(all.map(|submission| log.submit(submission)))).await;
-    assert!(answers[..2].iter().all(|answer| matches!(answer, Err(SubmitError::Failed { .. }))));
-    assert_eq!(answers[2].as_ref().unwrap(), &Answer::Added { index: 1, digest: digest(3) });
+    let bench = Bench::new().await;
+    let large = Submission { blob: vec![0; MAX_BLOB_BYTES + 1], ..submission(2) };
+    let both = async { tokio::join!(bench.log.submit(large), bench.log.submit(submission(3))) };
+    let (large, other) = bench.behind(both).await;
+    assert!(matches!(large, Err(SubmitError::Failed { .. })), "{large:?}");
+    assert_eq!(other.unwrap(), Answer::Added { index: 2, digest: digest(3) });
 }
 
 #[tokio::test]
 async fn the_head_is_announced_before_the_answer() {
-    let store = Arc::new(Memory::default());
-    start(&store).submit(submission(0)).await.unwrap();
-    let log = start(&Arc::new(store.reopen()));
-    assert_eq!(*log.head().borrow(), 1, "starting announces");
-    log.submit(submission(1)).await.unwrap();
-    assert_eq!(*log.head().borrow(), 2);
+    let bench = Bench::new().await.again().await;
+    let size = || bench.log.head().borrow().checkpoint.size();
+    assert_eq!(size(), 1, "starting announces");
+    bench.submit([1]).await.remove(0).unwrap();
+    assert_eq!(size(), 2);
 }

@@ -45,6 +45,27 @@ pub struct Mark {
     pub demonstration: bool,
 }
 
+impl Mark {
+    /// What the store in a folder is; none where there is nothing, or what a crash left of creating one. It locks
+    /// nothing and makes nothing.
+    pub fn of(folder: &Path) -> Result<Option<Self>, OpenError> {
+        let unusable = |cause: io::Error| OpenError::Unusable { folder: folder.to_owned(), cause: cause.into() };
+        let not_ours = || OpenError::NotOurs { folder: folder.to_owned() };
+        if !folder.try_exists().map_err(unusable)? {
+            return Ok(None);
+        }
+        let Some(text) = read_mark(&folder.join(MARK)).map_err(unusable)? else {
+            return if is_blank(folder).map_err(unusable)? { Ok(None) } else { Err(not_ours()) };
+        };
+        match parse_mark(&text).ok_or_else(not_ours)? {
+            (FORMAT, OFFICIAL) => Ok(Some(Self { demonstration: false })),
+            (FORMAT, DEMONSTRATION) => Ok(Some(Self { demonstration: true })),
+            (FORMAT, _) => Err(not_ours()),
+            (found, _) => Err(OpenError::Format { folder: folder.to_owned(), found }),
+        }
+    }
+}
+
 /// Why a store was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -136,14 +157,11 @@ impl Folder {
             TryLockError::Error(cause) => unusable(cause),
         })?;
 
-        let text = read_mark(&path.join(MARK)).map_err(unusable)?;
-        let is_new = text.is_none();
-        if let Some(text) = text {
-            check_mark(&text, mark, path)?;
-        } else if is_blank(path).map_err(unusable)? {
-            write_mark(&path.join(NEW_MARK), mark).and_then(|()| handle.sync_all()).map_err(unusable)?;
-        } else {
-            return Err(OpenError::NotOurs { folder: folder() });
+        let found = Mark::of(path)?;
+        let is_new = found.is_none();
+        match found {
+            Some(found) => check_mark(found, mark, path)?,
+            None => write_mark(&path.join(NEW_MARK), mark).and_then(|()| handle.sync_all()).map_err(unusable)?,
         }
         Ok(Self { path: path.to_owned(), handle, is_new })
     }
@@ -205,18 +223,12 @@ fn write_mark(path: &Path, mark: Mark) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Whether a store with the mark `text` is what was asked for.
-fn check_mark(text: &str, asked: Mark, folder: &Path) -> Result<(), OpenError> {
-    let folder = || folder.to_owned();
-    let (format, kind) = parse_mark(text).ok_or_else(|| OpenError::NotOurs { folder: folder() })?;
-    if format != FORMAT {
-        return Err(OpenError::Format { folder: folder(), found: format });
-    }
-    match (kind, asked.demonstration) {
-        (OFFICIAL, false) | (DEMONSTRATION, true) => Ok(()),
-        (OFFICIAL, true) => Err(OpenError::Official { folder: folder() }),
-        (DEMONSTRATION, false) => Err(OpenError::Demonstration { folder: folder() }),
-        _ => Err(OpenError::NotOurs { folder: folder() }),
+/// Whether a store with this mark is what was asked for.
+fn check_mark(found: Mark, asked: Mark, folder: &Path) -> Result<(), OpenError> {
+    match (found.demonstration, asked.demonstration) {
+        (false, true) => Err(OpenError::Official { folder: folder.to_owned() }),
+        (true, false) => Err(OpenError::Demonstration { folder: folder.to_owned() }),
+        _ => Ok(()),
     }
 }
 

@@ -21,15 +21,12 @@ pub(crate) enum Fault {
     UnknownButStore,
 }
 
-impl Fault {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::FailAndDrop, Self::FailButStore, Self::UnknownAndDrop, Self::UnknownButStore];
-}
-
 /// One opening of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     disk: Arc<Mutex<Disk>>,
+    /// Whoever commits holds it.
+    writing: Arc<Mutex<()>>,
     stopped: AtomicBool,
 }
 
@@ -41,16 +38,28 @@ struct Disk {
     faults: VecDeque<Option<Fault>>,
     /// The sizes of the batches that were to be committed.
     batches: Vec<usize>,
+    /// Faults that were met.
+    met: usize,
 }
 
 impl Memory {
     /// The same store, opened again.
     pub(crate) fn reopen(&self) -> Self {
-        Self { disk: Arc::clone(&self.disk), stopped: AtomicBool::new(false) }
+        let (disk, writing) = (Arc::clone(&self.disk), Arc::clone(&self.writing));
+        Self { disk, writing, stopped: AtomicBool::new(false) }
     }
 
     pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.disk.lock().unwrap().faults.extend(faults);
+    }
+
+    pub(crate) fn fail_no_more(&self) {
+        self.disk.lock().unwrap().faults.clear();
+    }
+
+    /// How many commits failed as they were told to.
+    pub(crate) fn faults(&self) -> usize {
+        self.disk.lock().unwrap().met
     }
 
     pub(crate) fn batches(&self) -> Vec<usize> {
@@ -91,10 +100,12 @@ impl Store for Memory {
 
     fn commit(&self, expected_head: u64, batch: &[Addition]) -> Result<(), CommitError> {
         assert!(!self.stopped.load(Ordering::SeqCst), "a commit after the state was not known");
+        let _writing = self.writing.lock().unwrap();
         check(self, expected_head, batch)?;
         let mut disk = self.disk.lock().unwrap();
         disk.batches.push(batch.len());
         let fault = disk.faults.pop_front().flatten();
+        disk.met += usize::from(fault.is_some());
         if matches!(fault, None | Some(Fault::FailButStore | Fault::UnknownButStore)) {
             for addition in batch {
                 let index = disk.additions.len() as u64;

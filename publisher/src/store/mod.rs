@@ -107,8 +107,8 @@ pub enum Damage {
     /// There is no record of the head, or not one of its form.
     #[error("the head is missing or malformed")]
     Head,
-    /// An entry below the head is missing or malformed.
-    #[error("entry {index} is missing or malformed")]
+    /// An entry below the head is missing, malformed or changed.
+    #[error("entry {index} is missing, malformed or changed")]
     Entry {
         /// Its index.
         index: u64,
@@ -125,8 +125,8 @@ pub enum Damage {
         /// The digest.
         digest: [u8; 32],
     },
-    /// A leaf is missing or cut off.
-    #[error("the leaf of entry {index} is missing")]
+    /// A leaf is missing, cut off or changed.
+    #[error("the leaf of entry {index} is missing or changed")]
     Leaf {
         /// The entry's index.
         index: u64,

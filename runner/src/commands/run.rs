@@ -157,7 +157,7 @@ fn signing(arguments: &Run) -> Result<Option<(SigningKey, PathBuf)>, CommandErro
 }
 
 /// A file can be written there, as far as can be known before a run.
-fn free(path: &Path) -> Result<(), CommandError> {
+pub(super) fn free(path: &Path) -> Result<(), CommandError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if path.symlink_metadata().is_ok() {
         Err(CommandError::OutExists(path.to_owned()))

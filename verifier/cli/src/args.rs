@@ -34,7 +34,11 @@ pub(crate) struct Verify {
     /// Exit 3 unless the result has this: access|specs|split = full|partial|compliant
     #[arg(long, value_name = "API=WHAT")]
     pub(crate) require: Vec<Requirement>,
-    /// Refuse results that were finished longer ago, by their signer's clock, such as 30days
+    /// Refuse a bundle without a receipt that proves it was published, under the log and witnesses of the keyring
+    #[arg(long)]
+    pub(crate) require_receipt: bool,
+    /// Refuse results that were finished longer ago, by their signer's clock, such as 30days; and receipts of a tree
+    /// that is older, by the witnesses' clocks
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     pub(crate) max_age: Option<std::time::Duration>,
     /// Refuse what a publisher would withhold: trials, partial and interrupted runs, errors, overrides

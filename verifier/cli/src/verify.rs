@@ -10,7 +10,7 @@ use smi_schemas::Timestamp;
 use smi_schemas::bundle::MAX_BUNDLE_BYTES;
 use smi_schemas::codes::{Code, Exit};
 use smi_schemas::suite::{MAX_SUITE_BYTES, SuiteError};
-use smi_verifier::policy::{Policy, Suites};
+use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::verdict::{TrustedKeyring, Verdict};
 
 use crate::args::{Output, Verify};
@@ -57,6 +57,7 @@ pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
         allow_sandbox: arguments.allow_sandbox,
         allow_draft: arguments.allow_draft,
         publication: arguments.for_publication,
+        receipts: if arguments.require_receipt { Receipts::Require } else { Receipts::Read },
         max_age_seconds: arguments.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)),
     };
     let bytes = read(&arguments.bundle, MAX_BUNDLE_BYTES)?;

@@ -1,0 +1,434 @@
+//! A copy of a log from what its publisher serves, and the way back.
+//!
+//! A publisher that runs has its store to itself, and what sled has on disk at a moment is no store. But everything
+//! that a store holds follows from the bundles in it ([`crate::replay`]), and bundles are served; so is the signed
+//! checkpoint that says which they are. Therefore [`backup`] is a reader like any other: it needs no access to the
+//! publisher's machine and no key, takes nothing on trust but the log's first keyring, and what it wrote is what was
+//! published, or it would not have been written. What was signed and not yet published is not in it.
+//!
+//! ```text
+//! DIR/store        a store like a publisher's
+//! DIR/checkpoint   the newest checkpoint that it was held against
+//! ```
+//!
+//! The next backup into the same directory fetches what is new. The steps, and what a crash leaves:
+//!
+//! 1. the checkpoint: signed by the key that the log's keyring names, over a tree that contains what is here already;
+//! 2. hashes up to its size, which lead to its root. Until here nothing is written;
+//! 3. leaves and bundles: a leaf has its hash, a bundle makes the leaf and may be an entry. They are committed in
+//!    batches; a crash leaves a part of what was published, and the next backup goes on from there;
+//! 4. the checkpoint is written, last.
+//!
+//! [`restore`] is the same in the other direction, held against the cell, which is kept apart: the last checkpoint
+//! that was signed. A backup that lacks anything of it is refused, for a log that went on from there would sign other
+//! entries at indexes that have some. What a directory has already is compared and what it lacks is appended: a crash
+//! leaves a part, with which no publisher starts, as the cell says that there is more; restoring goes on from there.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use reqwest::{Client, StatusCode, redirect};
+use smi_keys::files::{self, Access, FileError};
+use smi_schemas::bundle::MAX_BUNDLE_BYTES;
+use smi_schemas::codes::Code;
+use smi_schemas::leaf::Leaf;
+use smi_schemas::names::Url;
+use smi_schemas::{Digest, Timestamp};
+use smi_verifier::merkle::{Hash, TILE_WIDTH, Tree};
+use smi_verifier::note::{Checkpoint, MAX_NOTE_BYTES, Note, NoteKey, SignedCheckpoint, open};
+use smi_verifier::policy::{Policy, Suites};
+use smi_verifier::receipt::log_key;
+use smi_verifier::said::{Trusted, What, verify_first};
+use smi_verifier::tile::{
+    MAX_ENTRY_TILE_BYTES, MAX_HASH_TILE_BYTES, TileKind, TilePath, decode_entries, decode_hashes,
+};
+
+use crate::log::MAX_BATCH_BYTES;
+use crate::recover::{self, Recovered};
+use crate::replay::{Replay, WrongEntry};
+use crate::store::{Addition, CommitError, MAX_BATCH, Mark, OpenError, SledStore, Store, StoreError};
+
+/// What the name of a demonstration's log begins with.
+pub const DEMONSTRATION: &str = "demo.";
+
+/// How long the publisher may take to answer a request.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bundles that are fetched at once.
+const AT_ONCE: usize = 8;
+
+const AGENT: &str = concat!("smi-publisher/", env!("CARGO_PKG_VERSION"));
+
+/// What a backup has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackedUp {
+    /// What it was held against.
+    pub checkpoint: Checkpoint,
+    /// Entries that it did not have before.
+    pub new: u64,
+    /// The digest of the log's first keyring, which was believed.
+    pub first: Digest,
+}
+
+/// Why a log was not backed up. What was backed up before is there.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Nothing, or not everything, came back.
+    #[error("{path}: {why}")]
+    Unreachable {
+        /// What was asked for.
+        path: String,
+        /// What happened.
+        why: String,
+    },
+    /// What is served is not a log, or not the one that is in the backup.
+    #[error("{0}")]
+    Differs(String),
+    /// Something is served as an entry that is none.
+    #[error("{0}")]
+    Entry(#[from] WrongEntry),
+    /// The backup's store was not opened.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// It was not read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// It was not written.
+    #[error("{0}")]
+    Commit(#[from] CommitError),
+    /// The checkpoint was not written.
+    #[error("{0}")]
+    File(#[from] FileError),
+}
+
+/// Why a backup was not brought back. Nothing was replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The directory has an entry that the backup has not.
+    #[error("entry {index} is there, and the backup has another or none")]
+    Occupied {
+        /// The first such entry.
+        index: u64,
+    },
+    /// One of the stores was not read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// It was not written.
+    #[error("{0}")]
+    Commit(#[from] CommitError),
+}
+
+impl BackupError {
+    /// The code for this error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreachable { .. } => Code::PublisherUnreachable,
+            Self::Differs(_) => Code::BackupDiffers,
+            Self::Entry(error) => error.code(),
+            Self::Open(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Commit(error) => error.code(),
+            Self::File(error) => error.code(),
+        }
+    }
+}
+
+impl RestoreError {
+    /// The code for this error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Occupied { .. } => Code::RestoreOccupied,
+            Self::Store(error) => error.code(),
+            Self::Commit(error) => error.code(),
+        }
+    }
+}
+
+/// The store of a backup in a directory.
+pub fn store_of(folder: &Path) -> PathBuf {
+    folder.join("store")
+}
+
+/// The newest checkpoint that a backup was held against.
+pub fn checkpoint_of(folder: &Path) -> PathBuf {
+    folder.join("checkpoint")
+}
+
+/// What results are verified by when they were logged.
+pub fn policy(suites: Suites, allow_sandbox: bool, allow_draft: bool) -> Policy {
+    let (keyring, receipts) = Default::default();
+    Policy { keyring, suites, allow_sandbox, allow_draft, publication: true, receipts, max_age_seconds: None }
+}
+
+/// Backs a log up into a directory, whether or not there is a backup of it already.
+pub async fn backup(from: &Url, folder: &Path, suites: Suites, now: Timestamp) -> Result<BackedUp, BackupError> {
+    let remote = Remote::new(from)?;
+    let bytes = remote.fetch("checkpoint", MAX_NOTE_BYTES).await?;
+    let path = store_of(folder);
+    let mark = Mark::of(&path)?;
+    let store = mark.map(|mark| SledStore::open(&path, mark)).transpose()?;
+    let anchor = match store.as_ref().map(Anchor::of).transpose()?.flatten() {
+        Some(anchor) => anchor,
+        None => remote.anchor(&bytes).await?,
+    };
+    let is_ours = Mark { demonstration: anchor.log.name().starts_with(DEMONSTRATION) };
+    if mark.is_some_and(|mark| mark != is_ours) {
+        return Err(differs(&format!(
+            "{} does not belong into the backup of a log of another kind",
+            anchor.log.name()
+        )));
+    }
+    let recovered = store.as_ref().map_or_else(|| Ok(Recovered::default()), |store| Recovered::read(store, 0))?;
+    let had = recovered.tree.size();
+    let signed = signed(&bytes, &anchor.log, had)?;
+    let size = signed.checkpoint().size();
+    let tree = remote.tree(recovered.tree.clone(), &signed).await?;
+
+    // A crash from here on leaves entries of that tree, from the first one on.
+    let store = store.map_or_else(|| SledStore::open(&path, is_ours), Ok)?;
+    let policy = policy(suites, is_ours.demonstration, is_ours.demonstration);
+    let mut copy = Copy { store, replay: Replay::after(recovered, policy, now), tree };
+    for tile in TilePath::needed(size, had..size).filter(|tile| tile.kind() == TileKind::Entries) {
+        copy.entries(&remote, &tile).await?;
+    }
+
+    // A crash before here leaves entries of a newer tree than the checkpoint's.
+    keep(&checkpoint_of(folder), &bytes)?;
+    Ok(BackedUp { checkpoint: signed.checkpoint().clone(), new: size - had, first: anchor.first })
+}
+
+/// The checkpoint, if the log's key signed it and it has no fewer entries than are here.
+fn signed(bytes: &[u8], log: &NoteKey, here: u64) -> Result<SignedCheckpoint, BackupError> {
+    let signed = open(bytes, log).map_err(|error| differs(&format!("the checkpoint: {error}")))?;
+    let served = signed.checkpoint().size();
+    if served < here {
+        return Err(differs(&format!("{served} entries are served, and the backup has {here}")));
+    }
+    Ok(signed)
+}
+
+fn keep(path: &Path, checkpoint: &[u8]) -> Result<(), FileError> {
+    match files::create_whole(path, checkpoint, Access::Default) {
+        Err(FileError::Exists { .. }) => files::update(path, MAX_NOTE_BYTES, |_| Ok((checkpoint.to_owned(), ()))),
+        created => created,
+    }
+}
+
+/// Which log it is.
+struct Anchor {
+    log: NoteKey,
+    /// The digest of its first keyring.
+    first: Digest,
+}
+
+impl Anchor {
+    /// That of a store, if it has entries.
+    fn of(store: &SledStore) -> Result<Option<Self>, BackupError> {
+        if store.head()? == 0 {
+            return Ok(None);
+        }
+        let (_, entry) = recover::entry(store, 0)?;
+        let trusted = recover::keyring(store, &entry)?;
+        trusted.and_then(|trusted| Self::named_by(&trusted)).map(Some).ok_or_else(|| differs("no log in the backup"))
+    }
+
+    /// The log that its first keyring names.
+    fn named_by(first: &Trusted) -> Option<Self> {
+        Some(Self { log: log_key(&first.keyring)?, first: first.digest })
+    }
+}
+
+/// A backup that is being made.
+struct Copy {
+    store: SledStore,
+    replay: Replay,
+    /// What was signed.
+    tree: Tree,
+}
+
+impl Copy {
+    /// Adds what is new of a tile's entries. A crash leaves those of the batches that were committed.
+    async fn entries(&mut self, remote: &Remote, tile: &TilePath) -> Result<(), BackupError> {
+        let bytes = remote.tile(tile, MAX_ENTRY_TILE_BYTES).await?;
+        let leaves = decode_entries(&bytes, tile.width()).map_err(|error| differs(&format!("{tile}: {error}")))?;
+        let here = self.replay.tree().size();
+        let new: Vec<_> = (first_of(tile)..).zip(leaves).filter(|(index, _)| *index >= here).collect();
+        let mut batch = Batch::default();
+        for some in new.chunks(AT_ONCE) {
+            let wanted = some.iter().map(|(index, leaf)| remote.bundle(*index, leaf, &self.tree));
+            let bundles = try_join_all(wanted).await?;
+            for ((index, leaf), bundle) in some.iter().zip(bundles) {
+                let addition = self.replay.next(&bundle)?.addition;
+                if addition.leaf != *leaf {
+                    return Err(differs(&format!("the bundle of entry {index} makes another leaf")));
+                }
+                if batch.is_full_with(&addition) {
+                    batch.commit(&self.store)?;
+                }
+                batch.push(addition);
+            }
+        }
+        Ok(batch.commit(&self.store)?)
+    }
+}
+
+/// Puts into a store what a backup has and it has not. Both are read, and nothing is replaced.
+pub fn restore(backup: &dyn Store, into: &dyn Store) -> Result<u64, RestoreError> {
+    let (size, there) = (backup.head()?, into.head()?);
+    for index in 0..there {
+        if addition(backup, index)?.is_none_or(|ours| addition(into, index).ok().flatten() != Some(ours)) {
+            return Err(RestoreError::Occupied { index });
+        }
+    }
+    let mut batch = Batch::default();
+    for index in there..size {
+        let Some(addition) = addition(backup, index)? else { break };
+        if batch.is_full_with(&addition) {
+            batch.commit(into)?;
+        }
+        batch.push(addition);
+    }
+    batch.commit(into)?;
+    Ok(size - there)
+}
+
+/// Everything of an entry; nothing beyond the head.
+fn addition(store: &dyn Store, index: u64) -> Result<Option<Addition>, StoreError> {
+    let Some(entry) = store.entry(index)? else { return Ok(None) };
+    let digest = recover::entry(store, index)?.1.payload;
+    let leaf = store.leaf(index)?.unwrap_or_default();
+    let blob = store.blob(&digest)?.unwrap_or_default();
+    Ok(Some(Addition { digest, entry, leaf, blob }))
+}
+
+/// Additions that are committed together, one after the other where the store ends.
+#[derive(Default)]
+struct Batch {
+    additions: Vec<Addition>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn is_full_with(&self, next: &Addition) -> bool {
+        self.additions.len() == MAX_BATCH || self.bytes + next.blob.len() > MAX_BATCH_BYTES
+    }
+
+    fn push(&mut self, addition: Addition) {
+        self.bytes += addition.blob.len();
+        self.additions.push(addition);
+    }
+
+    fn commit(&mut self, store: &dyn Store) -> Result<(), CommitError> {
+        let Self { additions, .. } = std::mem::take(self);
+        if additions.is_empty() { Ok(()) } else { store.commit(store.head()?, &additions) }
+    }
+}
+
+/// A publisher that is asked.
+struct Remote {
+    client: Client,
+    base: String,
+}
+
+impl Remote {
+    fn new(from: &Url) -> Result<Self, BackupError> {
+        let client = Client::builder().user_agent(AGENT).timeout(REQUEST_TIMEOUT).redirect(redirect::Policy::none());
+        let client = client.build().map_err(|error| unreachable(from.as_str(), &error))?;
+        Ok(Self { client, base: from.as_str().to_owned() })
+    }
+
+    /// The bytes at a path below the publisher's address.
+    async fn fetch(&self, path: &str, limit: usize) -> Result<Vec<u8>, BackupError> {
+        let failed = |error: &dyn std::error::Error| unreachable(path, error);
+        let mut answer =
+            self.client.get(format!("{}/{path}", self.base)).send().await.map_err(|error| failed(&error))?;
+        if answer.status() != StatusCode::OK {
+            let why = format!("the publisher answered {}", answer.status());
+            return Err(BackupError::Unreachable { path: path.to_owned(), why });
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > limit {
+                return Err(differs(&format!("{path} has more than {limit} bytes")));
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn tile(&self, tile: &TilePath, limit: usize) -> Result<Vec<u8>, BackupError> {
+        self.fetch(&format!("tile/{tile}"), limit).await
+    }
+
+    /// The bundle of a leaf, which is one of the tree.
+    async fn bundle(&self, index: u64, leaf: &[u8], tree: &Tree) -> Result<Vec<u8>, BackupError> {
+        if tree.leaf(index) != Some(Hash::of_leaf(leaf)) {
+            return Err(differs(&format!("the leaf of entry {index} is not the one that was signed")));
+        }
+        self.bundle_of(leaf).await
+    }
+
+    async fn bundle_of(&self, leaf: &[u8]) -> Result<Vec<u8>, BackupError> {
+        let leaf = Leaf::read(leaf).map_err(|error| differs(&format!("a leaf: {error}")))?;
+        self.fetch(&format!("v1/bundles/{}", leaf.payload()), MAX_BUNDLE_BYTES).await
+    }
+
+    /// The tree that was signed, from what is here of it and the hashes that are served.
+    async fn tree(&self, mut tree: Tree, signed: &SignedCheckpoint) -> Result<Tree, BackupError> {
+        let size = signed.checkpoint().size();
+        let hashes = |tile: &TilePath| tile.kind() == TileKind::Hashes { level: 0 };
+        for tile in TilePath::needed(size, tree.size()..size).filter(hashes) {
+            let bytes = self.tile(&tile, MAX_HASH_TILE_BYTES).await?;
+            let hashes = decode_hashes(&bytes, tile.width()).map_err(|error| differs(&format!("{tile}: {error}")))?;
+            for (index, hash) in (first_of(&tile)..).zip(hashes) {
+                if index == tree.size() {
+                    tree.push(hash);
+                }
+            }
+        }
+        if (tree.size(), tree.root()) == (size, *signed.checkpoint().root()) {
+            return Ok(tree);
+        }
+        Err(differs(&format!("the {size} entries that are served do not begin with those of the backup")))
+    }
+
+    /// Which log it is, by its first entry, which nothing but itself speaks for.
+    async fn anchor(&self, checkpoint: &[u8]) -> Result<Anchor, BackupError> {
+        let note = Note::read(checkpoint).map_err(|error| differs(&format!("the checkpoint: {error}")))?;
+        // Only its size, to know the tile by.
+        let checkpoint = Checkpoint::read(note.text()).map_err(|error| differs(&format!("the checkpoint: {error}")))?;
+        let tile = TilePath::needed(checkpoint.size(), 0..1).find(|tile| tile.kind() == TileKind::Entries);
+        let tile = tile.ok_or_else(|| differs("the log has no entries"))?;
+        let bytes = self.tile(&tile, MAX_ENTRY_TILE_BYTES).await?;
+        let leaves = decode_entries(&bytes, tile.width()).map_err(|error| differs(&format!("{tile}: {error}")))?;
+        let bundle = self.bundle_of(leaves.first().copied().unwrap_or_default()).await?;
+        let said = verify_first(&bundle);
+        let said = said.map_err(|refused| WrongEntry::Unverified { index: 0, findings: refused.findings })?;
+        let anchor = match said.says() {
+            What::Keyring(first, _) => Anchor::named_by(first),
+            _ => None,
+        };
+        anchor.ok_or_else(|| differs("the log's first keyring names no log"))
+    }
+}
+
+/// The index of a tile's first entry.
+fn first_of(tile: &TilePath) -> u64 {
+    tile.index().saturating_mul(u64::from(TILE_WIDTH))
+}
+
+fn differs(why: &str) -> BackupError {
+    BackupError::Differs(why.to_owned())
+}
+
+/// With its causes: the outermost says only that there was an error.
+fn unreachable(path: &str, error: &dyn std::error::Error) -> BackupError {
+    let mut why = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        why = format!("{why}: {inner}");
+        cause = inner.source();
+    }
+    BackupError::Unreachable { path: path.to_owned(), why }
+}

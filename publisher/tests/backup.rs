@@ -1,0 +1,286 @@
+//! `check`, `backup` and `restore`, by the binary, on what a publisher wrote and on what somebody made of it.
+
+#![allow(clippy::unwrap_used)] // a test stops where it fails
+
+mod honest;
+mod operator;
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use operator::{Bench, Running};
+use smi_keys::SigningKey;
+use smi_publisher::backup::policy;
+use smi_publisher::recover::encode;
+use smi_publisher::replay::Replay;
+use smi_publisher::store::{Addition, MAX_BATCH, Mark, SledStore, Store as _};
+use smi_schemas::bundle::Bundle;
+use smi_schemas::feed::Entry;
+use smi_schemas::leaf::Leaf;
+use smi_verifier::merkle::Hash;
+use smi_verifier::policy::Suites;
+
+const CHECK: [&str; 3] = ["check", "--data", "data"];
+const CHECK_BACKUP: [&str; 5] = ["check", "--data", "backup/store", "--cell", "backup/checkpoint"];
+const RESTORE: [&str; 5] = ["restore", "--from", "backup", "--data", "data"];
+
+/// Callers at once.
+const CALLERS: u64 = 4;
+
+fn backup(bench: &Bench, running: &Running) -> String {
+    bench.done(&[&["backup", "--from", &format!("http://{}", running.address), "--to", "backup"]])
+}
+
+/// A log with these releases that runs.
+fn running(bench: &Bench, releases: impl IntoIterator<Item = u64>) -> Running {
+    bench.init(&[]);
+    let running = bench.serve(&[]);
+    for number in releases {
+        assert_eq!(running.post(&honest::release(number)), 201);
+    }
+    running
+}
+
+/// What a store holds if these bundles are its entries.
+fn additions(bundles: &[Vec<u8>]) -> Vec<Addition> {
+    let mut replay = Replay::new(policy(Suites::default(), false, false), honest::now());
+    bundles.iter().map(|bundle| replay.next(bundle).unwrap().addition).collect()
+}
+
+/// Makes a store of additions.
+fn store(bench: &Bench, name: &str, additions: &[Addition]) {
+    let store = SledStore::open(&bench.path(name), Mark { demonstration: false }).unwrap();
+    for batch in additions.chunks(MAX_BATCH) {
+        store.commit(store.head().unwrap(), batch).unwrap();
+    }
+}
+
+#[test]
+fn a_backup_under_load_is_whole_and_a_log_goes_on_from_it() {
+    let bench = Bench::new();
+    bench.init(&[]);
+    // More than two tiles, which starting signs: the first entry was, and nobody was told of the others.
+    bench.remove("data");
+    let bundles: Vec<_> = [honest::first()].into_iter().chain((1..600).map(honest::release)).collect();
+    store(&bench, "data", &additions(&bundles));
+    let running = bench.serve(&["--quota", "1000000"]);
+    let (next, stop) = (AtomicU64::new(600), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    assert_eq!(running.post(&honest::release(next.fetch_add(1, Ordering::SeqCst))), 201);
+                }
+            });
+        }
+        for _ in 0..4 {
+            let said = backup(&bench, &running);
+            assert!(said.contains("log.example.org"), "{said}");
+            let checked = bench.done(&[&CHECK_BACKUP]);
+            assert!(checked.contains("every entry follows from its bundle"), "{checked}");
+            thread::sleep(Duration::from_millis(200));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    let said = backup(&bench, &running);
+    let submitted = next.load(Ordering::SeqCst) - 1;
+    assert!(said.contains(&format!(": {} entries, ", submitted + 1)), "{said}");
+    assert!(backup(&bench, &running).contains(", 0 of them new"));
+    assert!(bench.done(&[&CHECK_BACKUP]).contains(&format!("{submitted} suites, 1 keyrings")));
+
+    let heads = |running: &Running| ["/checkpoint", "/v1/view.json"].map(|path| running.get(path));
+    let before = heads(&running);
+    assert_eq!(running.signal("-TERM"), Some(0));
+    assert!(bench.done(&[&CHECK]).contains(&format!("signed    {} entries", submitted + 1)));
+
+    // The directory is lost, and the cell is not.
+    bench.remove("data");
+    bench.done(&[&RESTORE]);
+    let running = bench.serve(&[]);
+    let body = |answer: &String| answer.split("\r\n\r\n").nth(1).unwrap().to_owned();
+    assert_eq!(heads(&running).each_ref().map(body), before.each_ref().map(body));
+    assert_eq!(running.post(&honest::release(submitted)), 200, "it is there already");
+    assert_eq!(running.post(&honest::release(submitted + 1)), 201);
+    assert!(backup(&bench, &running).contains(", 1 of them new"), "the backup goes on too");
+    assert_eq!(running.signal("-TERM"), Some(0));
+    bench.done(&[&CHECK]);
+}
+
+#[test]
+fn a_backup_without_everything_that_was_signed_is_not_restored() {
+    let bench = Bench::new();
+    let running = running(&bench, [1]);
+    backup(&bench, &running);
+    bench.copy("backup", "older");
+    assert_eq!(running.post(&honest::release(2)), 201);
+    backup(&bench, &running);
+    assert_eq!(running.signal("-TERM"), Some(0));
+    bench.remove("data");
+
+    let said = bench.fail(&[&["restore", "--from", "older", "--data", "data"]], 6, "store-behind");
+    assert!(said.contains("the store has 2 entries, and 3 were signed"), "{said}");
+    assert!(!bench.path("data").exists(), "nothing was made");
+    bench.fail(&[&RESTORE, &["--cell", "elsewhere"]], 6, "cell-missing");
+    bench.fail(&[&["restore", "--from", "nowhere", "--data", "data"]], 6, "backup-missing");
+    bench.write("notes", b"notes to myself");
+    bench.fail(&[&RESTORE, &["--cell", "notes"]], 6, "cell-foreign");
+    assert!(!bench.path("data").exists() && !bench.path("nowhere").exists(), "nothing was made");
+    bench.done(&[&RESTORE]);
+    // A backup is no log to serve: the last checkpoint is not with it.
+    bench.fail(&[&["serve", "--data", "backup/store", "--log-key", "log.pem"], &operator::ANYWHERE], 6, "cell-missing");
+}
+
+#[test]
+fn restoring_replaces_nothing_and_may_be_repeated() {
+    let bench = Bench::new();
+    let releases = 1..=40;
+    let running = running(&bench, releases.clone());
+    backup(&bench, &running);
+    assert_eq!(running.signal("-TERM"), Some(0));
+    bench.copy("data", "own");
+    assert!(bench.done(&[&RESTORE]).contains("41 entries, 0 of them new"), "all of it is there");
+
+    // A crash leaves a part.
+    let bundles: Vec<_> = [honest::first()].into_iter().chain(releases.map(honest::release)).collect();
+    bench.remove("data");
+    store(&bench, "data", &additions(&bundles[..10]));
+    bench.refused(&[], 6, "store-behind");
+    assert!(bench.done(&[&RESTORE]).contains("41 entries, 31 of them new"));
+    for pause in [5, 50, 100, 150, 200, 250, 300] {
+        bench.remove("data");
+        let mut child = bench.command(&[&RESTORE]).spawn().unwrap();
+        thread::sleep(Duration::from_millis(pause));
+        let _ = child.kill();
+        child.wait().unwrap();
+        fs::create_dir_all(bench.path("data")).unwrap();
+        assert!(bench.done(&[&RESTORE]).contains("41 entries, "), "after {pause} ms");
+    }
+    assert_eq!(bench.serve(&[]).signal("-TERM"), Some(0));
+
+    // Another log's, and something else.
+    bench.remove("data");
+    store(&bench, "data", &additions(&[honest::first(), honest::release(41)]));
+    let said = bench.fail(&[&RESTORE], 6, "restore-occupied");
+    assert!(said.contains("entry 1 is there"), "{said}");
+    assert_eq!(SledStore::open(&bench.path("data"), Mark { demonstration: false }).unwrap().head().unwrap(), 2);
+    bench.remove("data");
+    fs::create_dir(bench.path("data")).unwrap();
+    bench.write("data/thesis.tex", b"precious");
+    bench.fail(&[&RESTORE], 6, "store-not-ours");
+    bench.remove("data");
+    bench.copy("own", "data");
+    let running = bench.serve(&[]);
+    bench.fail(&[&RESTORE], 6, "store-in-use");
+    bench.fail(&[&CHECK], 6, "store-in-use");
+    assert_eq!(running.post(&honest::release(41)), 201);
+}
+
+#[test]
+fn a_backup_is_of_one_log_and_of_a_log() {
+    let bench = Bench::new();
+    let one = running(&bench, [1, 2]);
+    backup(&bench, &one);
+    let from = |address: &str| {
+        ["backup".to_owned(), "--from".into(), format!("http://{address}"), "--to".into(), "backup".into()]
+    };
+    let fails = |address: &str, exit, code| {
+        let arguments = from(address);
+        bench.fail(&[&arguments.each_ref().map(String::as_str)], exit, code)
+    };
+    // The same keyring, and another history: as long, and longer.
+    let other = Bench::new();
+    let forked = running(&other, [1, 3]);
+    fails(&forked.address, 6, "backup-differs");
+    assert_eq!(forked.post(&honest::release(4)), 201);
+    fails(&forked.address, 6, "backup-differs");
+    // Shorter.
+    let short = Bench::new();
+    let short_one = running(&short, []);
+    fails(&short_one.address, 6, "backup-differs");
+    // Another log.
+    let stranger = Bench::of("other.example.org");
+    let strangers = running(&stranger, [1, 2]);
+    fails(&strangers.address, 6, "backup-differs");
+    // Nobody.
+    let nobody = strangers.address.clone();
+    drop(strangers);
+    fails(&nobody, 9, "publisher-unreachable");
+    bench.done(&[&CHECK_BACKUP]);
+    assert!(backup(&bench, &one).contains(", 0 of them new"));
+
+    // A demonstration stays one.
+    let demonstration = Bench::of("demo.example.org");
+    demonstration.init(&["--allow-sandbox"]);
+    let running = demonstration.serve(&["--allow-sandbox"]);
+    backup(&demonstration, &running);
+    assert_eq!(running.signal("-TERM"), Some(0));
+    demonstration.remove("data");
+    demonstration.done(&[&RESTORE]);
+    demonstration.refused(&[], 6, "store-demonstration");
+    assert_eq!(demonstration.serve(&["--allow-sandbox"]).signal("-TERM"), Some(0));
+}
+
+#[test]
+fn what_was_changed_is_found_at_its_index() {
+    let bench = Bench::new();
+    let running = running(&bench, [1, 2, 3]);
+    backup(&bench, &running);
+    assert_eq!(running.signal("-TERM"), Some(0));
+    let said = bench.done(&[&CHECK]);
+    assert!(said.contains("4: 0 results, 3 suites, 1 keyrings,"), "{said}");
+    assert!(said.contains("signed    4 entries, in data.checkpoint"), "{said}");
+
+    // One bit anywhere in leaves and bundles, of the store and of its backup.
+    for name in ["data", "backup/store"] {
+        let blobs = fs::File::options().read(true).write(true).open(bench.path(name).join("blobs")).unwrap();
+        let length = blobs.metadata().unwrap().len();
+        for at in (0..length).step_by(usize::try_from(length / 8).unwrap()) {
+            let mut byte = [0];
+            blobs.read_exact_at(&mut byte, at).unwrap();
+            blobs.write_all_at(&[byte[0] ^ 1], at).unwrap();
+            let check: &[&str] = if name == "data" { &CHECK } else { &RESTORE };
+            let said = bench.fail(&[check], 6, "store-damaged");
+            assert!(said.contains(" of entry "), "{said}");
+            blobs.write_all_at(&byte, at).unwrap();
+        }
+    }
+    bench.done(&[&CHECK]);
+    bench.done(&[&RESTORE]);
+}
+
+#[test]
+fn what_may_not_be_in_the_log_is_found_at_its_index() {
+    let later = |number| {
+        let payload = Bundle::read(&honest::release(number)).unwrap().payload;
+        String::from_utf8(payload).unwrap().replace("12:00:00Z", "12:00:01Z").into_bytes()
+    };
+    // Signed by nobody known; by a key without the role; and a second release of a version.
+    let cases: [(&SigningKey, u64, i32, &str); 3] = [
+        (&honest::key("stranger"), 3, 8, "key-unknown"),
+        (&honest::key("log"), 3, 8, "key-role"),
+        (&honest::key("suite"), 1, 6, "entry-wrong"),
+    ];
+    for (signer, number, exit, code) in cases {
+        let bench = Bench::new();
+        let running = running(&bench, []);
+        assert_eq!(running.signal("-TERM"), Some(0));
+        bench.remove("data");
+        let mut all = additions(&[honest::first(), honest::release(1), honest::release(2)]);
+        all.push(forged(&all[2], &signer.sign_statement(&later(number)), signer, 3));
+        store(&bench, "data", &all);
+        let said = bench.fail(&[&CHECK], exit, code);
+        assert!(said.contains("entry 3: "), "{said}");
+    }
+}
+
+/// The entry of a bundle that no publisher would log, consistent in itself.
+fn forged(like: &Addition, bundle: &Bundle, signer: &SigningKey, index: u64) -> Addition {
+    let leaf = Leaf::of(bundle, [signer.public().to_spki_pem().as_str()]).to_bytes();
+    let like: Entry = serde_json::from_slice(&like.entry[32..]).unwrap();
+    let entry = Entry { index, payload: bundle.payload_digest(), key_id: bundle.signature.keyid.clone(), ..like };
+    let hash = Hash::of_leaf(&leaf);
+    Addition { digest: entry.payload, entry: encode(&hash, &entry), leaf, blob: bundle.to_bytes() }
+}

@@ -1,0 +1,212 @@
+//! What the log admits besides results, in which order, and what readers are shown of it: through a publisher.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use smi_schemas::Digest;
+use smi_schemas::codes::Code;
+use smi_schemas::names::RunId;
+use smi_schemas::record::{Release, Verdict};
+use smi_schemas::statement::{Statement, Versioned};
+use smi_tests::programme::{self, Running, Settings};
+use smi_tests::vectors::{self, key};
+use tempfile::TempDir;
+
+/// A publisher, with the log that it has so far.
+struct Log {
+    publisher: Running,
+    _data: TempDir,
+}
+
+impl Log {
+    async fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        Self { publisher: Running::start(data.path(), Settings::default()).await, _data: data }
+    }
+
+    async fn submit(&self, bundle: &[u8]) -> (StatusCode, Value) {
+        let request = self.publisher.client.post(self.publisher.url("/v1/bundles")).body(bundle.to_vec());
+        let response = request.send().await.unwrap();
+        (response.status(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
+    }
+
+    async fn accepted(&self, bundle: &[u8]) -> Digest {
+        let (status, logged) = self.submit(bundle).await;
+        assert_eq!(status, StatusCode::CREATED, "{logged}");
+        logged["payload"].as_str().unwrap().parse().unwrap()
+    }
+
+    async fn refused(&self, bundle: &[u8], code: Code) {
+        let before = self.json("/v1/feed").await["size"].clone();
+        let (status, problem) = self.submit(bundle).await;
+        assert_eq!(
+            (status, problem["code"].as_str()),
+            (StatusCode::UNPROCESSABLE_ENTITY, Some(code.as_str())),
+            "{problem}"
+        );
+        assert_eq!(self.json("/v1/feed").await["size"], before);
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let response = self.publisher.client.get(self.publisher.url(path)).send().await.unwrap();
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+    }
+
+    async fn state(&self, result: Digest) -> String {
+        let found = self.json(&format!("/v1/lookup?sha256={}", result.hex())).await;
+        found["state"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
+    }
+
+    /// The results that the cells of the first row show; `None` for a cell that is withdrawn.
+    async fn shown(&self) -> Vec<Option<Digest>> {
+        let view = self.json("/v1/view.json").await;
+        let cells = view["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
+        let payload = |cell: &Value| cell["current"]["payload"].as_str().map(|payload| payload.parse().unwrap());
+        let mut shown: Vec<_> = cells.iter().map(payload).collect();
+        shown.dedup();
+        shown
+    }
+}
+
+/// A result of a vendor: the hour at which its run ended tells results apart.
+fn result(vendor: &str, hour: u8) -> Vec<u8> {
+    let mut statement =
+        Statement::read(&smi_schemas::bundle::Bundle::read(&vectors::sound()).unwrap().payload).unwrap();
+    statement.predicate.run.id = RunId::new([hour; 16]);
+    statement.predicate.run.started_at = format!("2026-01-02T{hour:02}:00:00Z").parse().unwrap();
+    statement.predicate.run.finished_at = format!("2026-01-02T{hour:02}:30:00Z").parse().unwrap();
+    key(vendor).sign_statement(&statement.to_bytes()).to_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_wait_for_a_review_where_the_keyring_says_so() {
+    let log = Log::new().await;
+    let first = log.accepted(&result("careful-vendor", 1)).await;
+    let second = log.accepted(&result("careful-vendor", 2)).await;
+    assert_eq!(log.state(first).await, "waiting");
+    assert_eq!(log.shown().await, [], "what waits is not shown");
+    let waiting = log.json("/v1/view.json").await["waiting"].clone();
+    assert_eq!(
+        (waiting[0]["payload"].as_str(), waiting[1]["index"].as_u64()),
+        (Some(first.to_string().as_str()), Some(2))
+    );
+
+    log.refused(&programme::review("vendor", first, Verdict::Accept), Code::KeyRole).await;
+    log.accepted(&programme::review("reviewer", first, Verdict::Accept)).await;
+    log.accepted(&programme::review("reviewer", second, Verdict::Reject)).await;
+    assert_eq!((log.state(first).await, log.state(second).await), ("published".into(), "rejected".into()));
+    assert_eq!(log.shown().await, [Some(first)]);
+    assert_eq!(log.json("/v1/view.json").await["waiting"], Value::Array(Vec::new()));
+
+    let direct = log.accepted(&result("vendor", 3)).await;
+    assert_eq!(log.state(direct).await, "published", "others are published at once");
+    log.refused(&programme::review("reviewer", direct, Verdict::Reject), Code::ReviewUncalled).await;
+    log.refused(&programme::review("reviewer", Digest::of(b"nothing"), Verdict::Accept), Code::ResultUnknown).await;
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawn_cell_stays_so_until_a_later_run() {
+    let log = Log::new().await;
+    let earlier = log.accepted(&result("vendor", 2)).await;
+    let latest = log.accepted(&result("vendor", 3)).await;
+    log.refused(&programme::withdrawal("careful-vendor", latest), Code::ResultOther).await;
+    log.accepted(&programme::withdrawal("vendor", latest)).await;
+    log.refused(&programme::supersession("vendor", latest, earlier), Code::ResultEnded).await;
+    assert_eq!((log.shown().await, log.state(latest).await), (vec![None], "withdrawn".into()));
+    log.accepted(&result("vendor", 1)).await;
+    assert_eq!(log.shown().await, [None], "an older run does not fill the cell");
+    let page = log.publisher.client.get(log.publisher.url("/")).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("withdrawn"), "{page}");
+    let later = log.accepted(&result("vendor", 4)).await;
+    assert_eq!(log.shown().await, [Some(later)]);
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superseded_result_makes_room_for_its_successor() {
+    let log = Log::new().await;
+    let (earlier, later) = (log.accepted(&result("vendor", 2)).await, log.accepted(&result("vendor", 3)).await);
+    log.accepted(&programme::supersession("vendor", later, earlier)).await;
+    assert_eq!((log.shown().await, log.state(later).await), (vec![Some(earlier)], "superseded".into()));
+    log.refused(&programme::supersession("vendor", earlier, later), Code::ResultEnded).await;
+    log.refused(&programme::supersession("vendor", earlier, Digest::of(b"nothing")), Code::ResultUnknown).await;
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_one_result_of_a_run() {
+    let log = Log::new().await;
+    log.accepted(&result("vendor", 1)).await;
+    let other = vectors::signed(|statement| {
+        statement.predicate.run.id = RunId::new([1; 16]);
+        statement.predicate.mesh.version = None;
+    });
+    log.refused(&other, Code::RunLogged).await;
+    log.refused(&result("careful-vendor", 1), Code::PayloadTaken).await;
+    log.accepted(&result("careful-vendor", 2)).await;
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suite_is_released_once() {
+    let log = Log::new().await;
+    let signed = |version: &str, by: &str| {
+        let suite = Versioned { version: version.parse().unwrap(), digest: Digest::of(by.as_bytes()) };
+        key(by).sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
+    };
+    log.refused(&signed("2.0.0", "vendor"), Code::KeyRole).await;
+    log.accepted(&signed("2.0.0", "suite")).await;
+    let other = {
+        let suite = Versioned { version: "2.0.0".parse().unwrap(), digest: Digest::of(b"another file") };
+        key("suite").sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
+    };
+    log.refused(&other, Code::SuiteReleased).await;
+    assert_eq!(log.json("/v1/view.json").await["suites"][0]["version"], "2.0.0");
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyring_follows_the_one_in_force_and_looks_back() {
+    let log = Log::new().await;
+    let kept = log.accepted(&result("vendor", 1)).await;
+    let stolen = log.accepted(&result("vendor", 2)).await;
+    assert_eq!(log.shown().await, [Some(stolen)]);
+
+    let before = vectors::keyring_with(None);
+    let previous = Digest::of(&before.to_bytes());
+    let mut next = before.clone();
+    next.revoke(&"vendor".parse().unwrap(), 2).unwrap();
+    log.refused(&programme::changed(&next, Some(Digest::of(b"another")), &["root"]), Code::KeyringNotNext).await;
+    log.refused(&programme::changed(&next, None, &["root"]), Code::LogOnly).await;
+    log.refused(&programme::changed(&next, Some(previous), &["reviewer"]), Code::KeyringThreshold).await;
+    let mut leaps = next.clone();
+    leaps.revoke(&"careful-vendor".parse().unwrap(), 9).unwrap();
+    log.refused(&programme::changed(&leaps, Some(previous), &["root"]), Code::KeyringNotNext).await;
+    log.accepted(&programme::changed(&next, Some(previous), &["root"])).await;
+
+    assert_eq!(log.json("/v1/view.json").await["keyring"]["version"], next.version());
+    assert_eq!(log.json("/v1/keyring.json").await["version"], next.version());
+    assert_eq!(log.shown().await, [Some(kept)], "what the key signed from the index on does not count");
+    assert_eq!((log.state(kept).await, log.state(stolen).await), ("published".into(), "revoked".into()));
+    log.refused(&result("vendor", 3), Code::KeyRevoked).await;
+    log.accepted(&result("careful-vendor", 3)).await;
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_a_daily_quota_and_results_are_recent() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = Running::start(data.path(), Settings { quota: 2, ..Settings::default() }).await;
+    let log = Log { publisher, _data: data };
+    let old = vectors::signed(|statement| {
+        statement.predicate.run.started_at = "2025-12-03T11:00:00Z".parse().unwrap();
+        statement.predicate.run.finished_at = "2025-12-03T11:59:59Z".parse().unwrap();
+    });
+    log.refused(&old, Code::RunOld).await;
+    log.accepted(&result("vendor", 1)).await;
+    log.accepted(&result("vendor", 2)).await;
+    let (status, problem) = log.submit(&result("vendor", 3)).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::TOO_MANY_REQUESTS, Some("quota-spent")), "{problem}");
+    log.accepted(&result("careful-vendor", 3)).await;
+    log.publisher.stop().await;
+}
