@@ -103,6 +103,11 @@ impl Submission {
     pub fn said(&self) -> &Said {
         &self.said
     }
+
+    /// The bundle's bytes, as they are stored.
+    pub fn blob(&self) -> &[u8] {
+        &self.blob
+    }
 }
 
 /// Where a submission is, durably.
