@@ -38,6 +38,13 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Hashes what is written, part by part.
+    pub(crate) fn of_parts(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Self {
+        let mut hasher = Sha256::new();
+        write(&mut |part| hasher.update(part));
+        Self(hasher.finalize().into())
+    }
+
     /// The 64 hexadecimal digits without the prefix, as in-toto subjects write them.
     pub fn hex(&self) -> String {
         hex(&self.0)

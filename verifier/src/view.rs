@@ -60,8 +60,8 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct View {
     /// Every entry, in short: a revocation may look back.
     entries: Vec<Folded>,
-    /// The index of each result.
-    results: BTreeMap<Digest, u32>,
+    /// The index of each result, beside the first bytes of its digest: the whole digest is with the entry.
+    results: BTreeSet<(u64, u32)>,
     keyring: Option<InForce>,
     revoked: BTreeMap<u32, u64>,
     meshes: Names<Slug>,
@@ -69,6 +69,7 @@ pub struct View {
     signers: Names<(Slug, String)>,
     targets: Names<String>,
     tests: Names<Vec<Test>>,
+    summaries: Names<Briefs>,
     counted: Counted,
 }
 
@@ -127,11 +128,14 @@ struct FoldedResult {
     tests: u32,
     finished_at: Timestamp,
     after_review: bool,
-    apis: [Option<Brief>; Api::ALL.len()],
+    summaries: u32,
 }
 
+/// What is said of each API.
+type Briefs = [Option<Brief>; Api::ALL.len()];
+
 /// An API's summary without what others say already.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Brief {
     capability: smi_schemas::feed::Capability,
     compliance: smi_schemas::feed::Compliance,
@@ -289,10 +293,10 @@ impl View {
         // 2^32 entries are more than any memory holds.
         let Ok(index) = u32::try_from(self.entries.len()) else { return };
         let signer = self.signers.place(&(entry.signer.clone(), entry.key_id.clone()));
-        let result = |digest: &Digest| self.results.get(digest).copied().unwrap_or(u32::MAX);
+        let result = |digest: &Digest| self.find(digest).unwrap_or(u32::MAX);
         let says = match &entry.says {
             Says::Result(tested) => {
-                self.results.insert(entry.payload, index);
+                self.results.insert((prefix(&entry.payload), index));
                 FoldedSays::Result(self.folded(entry.payload, tested))
             }
             Says::Review { result: of, verdict, .. } => {
@@ -386,6 +390,15 @@ impl View {
         }
     }
 
+    /// The index of the last result of this digest.
+    fn find(&self, payload: &Digest) -> Option<u32> {
+        let prefix = prefix(payload);
+        let mut alike = self.results.range((prefix, 0)..=(prefix, u32::MAX)).rev();
+        alike
+            .find(|(_, index)| self.result(*index).is_some_and(|(_, result)| result.payload == *payload))
+            .map(|(_, index)| *index)
+    }
+
     fn show(&mut self, index: u32) {
         if let Some((signer, FoldedResult { row, tests, finished_at, .. })) = self.result(index)
             && !self.is_revoked(signer, index)
@@ -402,16 +415,22 @@ impl View {
         if let Some(signers) = groups.get_mut(&tests) {
             if let Some(runs) = signers.get_mut(&signer) {
                 runs.remove(&run);
+                if runs.is_empty() {
+                    signers.remove(&signer);
+                }
             }
-            signers.retain(|_, runs| !runs.is_empty());
+            if signers.is_empty() {
+                groups.remove(&tests);
+            }
         }
-        groups.retain(|_, signers| !signers.is_empty());
-        self.counted.rows.retain(|_, groups| !groups.is_empty());
+        if groups.is_empty() {
+            self.counted.rows.remove(&row);
+        }
     }
 
     fn folded(&mut self, payload: Digest, tested: &Tested) -> FoldedResult {
-        let mut apis = [None; Api::ALL.len()];
-        for (slot, api) in apis.iter_mut().zip(Api::ALL) {
+        let mut briefs = [None; Api::ALL.len()];
+        for (slot, api) in briefs.iter_mut().zip(Api::ALL) {
             *slot = tested.apis.iter().find(|summary| summary.api == api).map(Brief::of);
         }
         let tests = tested.apis.iter().map(|summary| (summary.api, summary.version)).collect();
@@ -426,7 +445,7 @@ impl View {
             tests: self.tests.place(&tests),
             finished_at: tested.finished_at,
             after_review: tested.after_review,
-            apis,
+            summaries: self.summaries.place(&briefs),
         }
     }
 
@@ -442,7 +461,7 @@ impl View {
 
     /// What became of a result; none if there is no such result.
     pub fn state(&self, payload: &Digest) -> Option<State> {
-        let index = *self.results.get(payload)?;
+        let index = self.find(payload)?;
         let (signer, result) = self.result(index)?;
         let fate = self.counted.fates.get(&index).copied().unwrap_or_default();
         Some(match fate {
@@ -496,7 +515,7 @@ impl View {
         let standing: Vec<_> = signers.values().filter(stands).copied().collect();
         let current = standing.iter().max().and_then(|(_, index)| self.current(*index, api, version));
         let says = |(_, index): &Run| {
-            let brief = self.result(*index).and_then(|(_, result)| result.brief(api));
+            let brief = self.result(*index).and_then(|(_, result)| self.brief(result, api));
             brief.map(|brief| (brief.capability, brief.compliance))
         };
         Cell {
@@ -510,7 +529,7 @@ impl View {
 
     fn current(&self, index: u32, api: Api, version: Option<ApiVersion>) -> Option<Current> {
         let (signer, result) = self.result(index)?;
-        let Brief { capability, compliance, claimed_unsupported, passed, failed, scored } = result.brief(api)?;
+        let Brief { capability, compliance, claimed_unsupported, passed, failed, scored } = self.brief(result, api)?;
         Some(Current {
             summary: ApiSummary {
                 api,
@@ -528,6 +547,11 @@ impl View {
             target: self.targets.name(result.target)?.clone(),
             finished_at: result.finished_at,
         })
+    }
+
+    fn brief(&self, result: &FoldedResult, api: Api) -> Option<Brief> {
+        let at = Api::ALL.iter().position(|known| *known == api)?;
+        self.summaries.name(result.summaries)?[at]
     }
 
     fn waiting(&self, index: u32) -> Option<Waiting> {
@@ -565,13 +589,6 @@ impl Document {
     }
 }
 
-impl FoldedResult {
-    fn brief(&self, api: Api) -> Option<Brief> {
-        let at = Api::ALL.iter().position(|known| *known == api)?;
-        self.apis[at]
-    }
-}
-
 impl Brief {
     fn of(summary: &ApiSummary) -> Self {
         // No suite has so many assertions.
@@ -585,6 +602,11 @@ impl Brief {
             scored: count(summary.scored),
         }
     }
+}
+
+fn prefix(digest: &Digest) -> u64 {
+    let [first, ..] = digest.as_bytes().as_chunks().0 else { return 0 };
+    u64::from_be_bytes(*first)
 }
 
 impl<T> Default for Names<T> {
