@@ -94,6 +94,16 @@ impl Said {
         &self.says
     }
 
+    /// The same without the observations of a result, which nobody needs who admits it to a log: they are most of its
+    /// memory, and are let go of most cheaply where they were read.
+    #[must_use]
+    pub fn without_observations(mut self) -> Self {
+        if let What::Result(verified) = &mut self.says {
+            verified.statement.predicate.assertions = Vec::new();
+        }
+        self
+    }
+
     /// Its leaf.
     pub fn leaf(&self) -> Leaf {
         let keys: Vec<String> = self.signers.iter().map(|signer| signer.key.to_spki_pem()).collect();

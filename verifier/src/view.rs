@@ -40,6 +40,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,7 @@ pub struct View {
     signers: Names<(Slug, String)>,
     targets: Names<String>,
     tests: Names<Vec<Test>>,
-    summaries: Names<Briefs>,
+    kinds: Names<Kind>,
     counted: Counted,
 }
 
@@ -92,8 +93,9 @@ type Test = (Api, Option<ApiVersion>);
 /// A run: when it ended, and its index.
 type Run = (Timestamp, u32);
 
-/// A signer's runs of the same tests.
-type Runs = BTreeSet<Run>;
+/// A signer's runs of the same tests, by when they ended and their index, of which the entries know the former. A run
+/// is nearly always added at the end.
+type Runs = Vec<u32>;
 
 /// What was said of a result.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,12 +125,18 @@ enum FoldedSays {
 #[derive(Clone, Debug)]
 struct FoldedResult {
     payload: Digest,
+    finished_at: Timestamp,
+    kind: u32,
+    after_review: bool,
+}
+
+/// What many results have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
     row: RowKey,
     target: u32,
     tests: u32,
-    finished_at: Timestamp,
-    after_review: bool,
-    summaries: u32,
+    summaries: Briefs,
 }
 
 /// What is said of each API.
@@ -383,6 +391,15 @@ impl View {
         self.revoked.get(&signer).is_some_and(|from| u64::from(index) >= *from)
     }
 
+    fn kind(&self, result: &FoldedResult) -> Option<Kind> {
+        self.kinds.name(result.kind).copied()
+    }
+
+    /// A run, as runs are ordered.
+    fn run(&self, index: u32) -> Run {
+        (self.result(index).map_or(Timestamp::EPOCH, |(_, result)| result.finished_at), index)
+    }
+
     fn result(&self, index: u32) -> Option<(u32, &FoldedResult)> {
         match self.entries.get(index as usize) {
             Some(Folded { signer, says: FoldedSays::Result(result) }) => Some((*signer, result)),
@@ -400,21 +417,29 @@ impl View {
     }
 
     fn show(&mut self, index: u32) {
-        if let Some((signer, FoldedResult { row, tests, finished_at, .. })) = self.result(index)
-            && !self.is_revoked(signer, index)
-        {
-            let (row, tests, run) = (*row, *tests, (*finished_at, index));
-            self.counted.rows.entry(row).or_default().entry(tests).or_default().entry(signer).or_default().insert(run);
+        let Some((signer, result)) = self.result(index) else { return };
+        let Some(Kind { row, tests, .. }) = self.kind(result).filter(|_| !self.is_revoked(signer, index)) else {
+            return;
+        };
+        let mut runs = mem::take(self.runs(row, tests, signer));
+        let run = self.run(index);
+        if let Err(place) = runs.binary_search_by(|other| self.run(*other).cmp(&run)) {
+            runs.insert(place, index);
         }
+        *self.runs(row, tests, signer) = runs;
+    }
+
+    fn runs(&mut self, row: RowKey, tests: u32, signer: u32) -> &mut Runs {
+        self.counted.rows.entry(row).or_default().entry(tests).or_default().entry(signer).or_default()
     }
 
     fn hide(&mut self, index: u32) {
-        let Some((signer, FoldedResult { row, tests, finished_at, .. })) = self.result(index) else { return };
-        let (row, tests, run) = (*row, *tests, (*finished_at, index));
+        let Some((signer, result)) = self.result(index) else { return };
+        let Some(Kind { row, tests, .. }) = self.kind(result) else { return };
         let Some(groups) = self.counted.rows.get_mut(&row) else { return };
         if let Some(signers) = groups.get_mut(&tests) {
             if let Some(runs) = signers.get_mut(&signer) {
-                runs.remove(&run);
+                runs.retain(|other| *other != index);
                 if runs.is_empty() {
                     signers.remove(&signer);
                 }
@@ -434,8 +459,7 @@ impl View {
             *slot = tested.apis.iter().find(|summary| summary.api == api).map(Brief::of);
         }
         let tests = tested.apis.iter().map(|summary| (summary.api, summary.version)).collect();
-        FoldedResult {
-            payload,
+        let kind = Kind {
             row: (
                 self.meshes.place(&tested.mesh),
                 self.versions.place(&tested.mesh_version),
@@ -443,10 +467,10 @@ impl View {
             ),
             target: self.targets.place(&tested.target),
             tests: self.tests.place(&tests),
-            finished_at: tested.finished_at,
-            after_review: tested.after_review,
-            summaries: self.summaries.place(&briefs),
-        }
+            summaries: briefs,
+        };
+        let kind = self.kinds.place(&kind);
+        FoldedResult { payload, finished_at: tested.finished_at, kind, after_review: tested.after_review }
     }
 
     /// Entries that were folded.
@@ -500,10 +524,10 @@ impl View {
         let mut cells: BTreeMap<Test, BTreeMap<u32, Run>> = BTreeMap::new();
         for (tests, signers) in groups {
             for (signer, runs) in signers {
-                let Some(last) = runs.last() else { continue };
+                let Some(last) = runs.last().map(|last| self.run(*last)) else { continue };
                 for test in self.tests.name(*tests).into_iter().flatten() {
-                    let current = cells.entry(*test).or_default().entry(*signer).or_insert(*last);
-                    *current = (*current).max(*last);
+                    let current = cells.entry(*test).or_default().entry(*signer).or_insert(last);
+                    *current = (*current).max(last);
                 }
             }
         }
@@ -544,19 +568,19 @@ impl View {
             index: index.into(),
             payload: result.payload,
             signer: self.signers.name(signer)?.0.clone(),
-            target: self.targets.name(result.target)?.clone(),
+            target: self.targets.name(self.kind(result)?.target)?.clone(),
             finished_at: result.finished_at,
         })
     }
 
     fn brief(&self, result: &FoldedResult, api: Api) -> Option<Brief> {
         let at = Api::ALL.iter().position(|known| *known == api)?;
-        self.summaries.name(result.summaries)?[at]
+        self.kind(result)?.summaries[at]
     }
 
     fn waiting(&self, index: u32) -> Option<Waiting> {
         let (signer, result) = self.result(index)?;
-        let (mesh, mesh_version, suite) = result.row;
+        let (mesh, mesh_version, suite) = self.kind(result)?.row;
         Some(Waiting {
             index: index.into(),
             payload: result.payload,

@@ -50,7 +50,7 @@ use super::{Addition, Cause, CommitError, Damage, Mark, OpenError, Store, StoreE
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of pages that sled keeps in memory.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Bytes of the file system that commits leave free, so that sled, which does not recover from it, never meets a full
 /// disk: what is refused is a batch, with nothing changed.
