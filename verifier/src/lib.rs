@@ -250,6 +250,17 @@ fn verify_with(bytes: &[u8], policy: &Policy, now: Timestamp, heads: &Heads) -> 
 fn result(bundle: Bundle, signer: &Entry, policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
     said::alone(&bundle)?;
     let statement = statement(&bundle, Statement::read)?;
+    judged(bundle, statement, signer, policy, now)
+}
+
+/// The stages after the statement, which the bundle's payload was read as.
+fn judged(
+    bundle: Bundle,
+    statement: Statement,
+    signer: &Entry,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Verified, Refused> {
     let predicate = &statement.predicate;
     signer_may(signer, &statement)?;
     let suite = suite(predicate, policy)?;
