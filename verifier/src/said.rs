@@ -151,7 +151,7 @@ fn said(bundle: Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result
         _ => bundle.payload_digest(),
     };
     let signers = vec![Signer::of(signer)];
-    Ok(Said { payload, bundle, signers, says })
+    Ok(Said { bundle, payload, signers, says })
 }
 
 /// Verifies the first keyring of a log, which nothing but itself speaks for.

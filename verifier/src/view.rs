@@ -421,9 +421,11 @@ impl View {
         let Some(Kind { row, tests, .. }) = self.kind(result).filter(|_| !self.is_revoked(signer, index)) else {
             return;
         };
-        let mut runs = mem::take(self.runs(row, tests, signer));
         let run = self.run(index);
-        if let Err(place) = runs.binary_search_by(|other| self.run(*other).cmp(&run)) {
+        let mut runs = mem::take(self.runs(row, tests, signer));
+        if runs.last().is_none_or(|last| self.run(*last) < run) {
+            runs.push(index);
+        } else if let Err(place) = runs.binary_search_by(|other| self.run(*other).cmp(&run)) {
             runs.insert(place, index);
         }
         *self.runs(row, tests, signer) = runs;
