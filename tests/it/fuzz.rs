@@ -54,7 +54,9 @@ fn seeds_are_made_of_the_vectors() {
 fn bundles(seeds: &mut Seeds) {
     let sound = vectors::sound();
     let result = Bundle::read(&sound).unwrap().payload_digest();
-    let other = Digest::of(b"another result");
+    // The log of the fuzzer for requests has both.
+    let second = vectors::signed(|statement| statement.predicate.run.id = "f".repeat(32).parse().unwrap());
+    let second = Bundle::read(&second).unwrap().payload_digest();
     let first = vectors::keyring_with(None);
     let mut next = first.clone();
     next.set(Some(1), Some(1)).unwrap();
@@ -68,7 +70,7 @@ fn bundles(seeds: &mut Seeds) {
         ("review", review("reviewer", result, smi_schemas::record::Verdict::Accept)),
         ("release", key("suite").sign_statement(&release.to_bytes()).to_bytes()),
         ("withdrawal", withdrawal("vendor", result)),
-        ("supersession", supersession("vendor", result, other)),
+        ("supersession", supersession("vendor", result, second)),
     ];
     for (name, bytes) in all {
         let bundle = Bundle::read(&bytes).unwrap();
@@ -191,6 +193,7 @@ fn requests(seeds: &mut Seeds) {
             "keyring-change.json" => "root",
             "release.json" => "suite",
             "review.json" => "reviewer",
+            "withdrawal.json" | "supersession.json" => "careful-vendor",
             _ => "vendor",
         };
         let head = format!("POST /v1/bundles HTTP/1.1\nsign: {signer}\n\n");

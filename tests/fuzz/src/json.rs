@@ -92,9 +92,20 @@ fn change_object(fields: &mut Map<String, Value>, other: Value, dice: &mut Dice)
 }
 
 fn changed_text(text: &str, other: &Value, dice: &mut Dice) -> String {
-    match (dice.below(4), other) {
+    match (dice.below(5), other) {
         (0, Value::String(other)) => other.clone(),
         (1, _) => format!("{text}{text}"),
+        // What is wrong with base64 is mostly at its end.
+        (2, _) => {
+            let mut characters: Vec<char> = text.chars().collect();
+            let near = dice.below(4) + 1;
+            if let Some(at) = characters.len().checked_sub(near) {
+                let next = char::from_u32(u32::from(characters[at]) + 1).unwrap_or(' ');
+                characters
+                    .splice(at..=at, [Vec::new(), vec![next], vec![next, '='], vec!['\n']][dice.below(4)].clone());
+            }
+            characters.into_iter().collect()
+        }
         _ => {
             let mut bytes = [text.as_bytes(), &[0; 8]].concat();
             let longest = bytes.len();

@@ -17,6 +17,7 @@ use smi_publisher::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX
 use smi_publisher::store::{Store, StoreError};
 use smi_schemas::Digest;
 use smi_schemas::record::{KeyringChange, Review, Verdict};
+use smi_schemas::statement::Statement;
 use smi_verifier::receipt::log_key;
 use smi_verifier::said::{verify_first, verify_said};
 use tokio::sync::{Semaphore, watch};
@@ -25,7 +26,10 @@ use tokio::task::JoinHandle;
 use crate::{ORIGIN, SOUND, key, now, payload, publishing, unwitnessed};
 
 /// Entries of the log that every publisher begins with.
-pub const ENTRIES: u64 = 3;
+pub const ENTRIES: u64 = 4;
+
+/// The run of the second result. The seeds have one that stands in the place of the first.
+const SECOND_RUN: &str = "ffffffffffffffffffffffffffffffff";
 
 /// A publisher that takes submissions. Dropped, it ends.
 pub struct Running {
@@ -83,7 +87,7 @@ fn shown(feed: &Feed, head: &Head) -> Arc<Published> {
     Arc::new(Published::unwitnessed(head).expect("a note"))
 }
 
-/// The store of a log of [`ENTRIES`]: a keyring, a result that waits for a review, and that.
+/// The store of a log of [`ENTRIES`]: a keyring, two results that wait for a review, and that of the first.
 pub async fn stocked() -> Memory {
     let store = Memory::default();
     let signer = Signer { origin: ORIGIN.to_owned(), key: key("log") };
@@ -92,10 +96,13 @@ pub async fn stocked() -> Memory {
     log.submit(Submission::new(verify_first(&first_keyring(unwitnessed())).expect("a keyring")))
         .await
         .expect("the first");
-    let result = key("careful-vendor").sign_statement(&payload(SOUND));
+    let mut statement = Statement::read(&payload(SOUND)).expect("a result");
+    let result = key("careful-vendor").sign_statement(&statement.to_bytes());
+    statement.predicate.run.id = SECOND_RUN.parse().expect("a run id");
+    let second = key("careful-vendor").sign_statement(&statement.to_bytes());
     let reason = "Looked at.".parse().expect("a reason");
     let review = Review::of(result.payload_digest(), Verdict::Accept, reason, now());
-    for bundle in [result, key("reviewer").sign_statement(&review.to_bytes())] {
+    for bundle in [result, second, key("reviewer").sign_statement(&review.to_bytes())] {
         let said = verify_said(&bundle.to_bytes(), publishing(), now()).expect("it is sound");
         log.submit(Submission::new(said)).await.expect("it is admitted");
     }

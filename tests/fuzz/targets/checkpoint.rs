@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use smi_fuzz::{COMPLETED, ORIGIN, key, keyring, log};
 use smi_schemas::bundle::Bundle;
 use smi_verifier::merkle::Hash;
-use smi_verifier::note::{Checkpoint, KeyKind, Note, NoteKey, cosign, lower_bound, open, sign_checkpoint, upper_bound};
+use smi_verifier::note::{
+    Checkpoint, KeyKind, Note, NoteKey, SignedCheckpoint, cosign, lower_bound, open, sign_checkpoint, upper_bound,
+};
 use smi_verifier::receipt::{quorum, witness_keys};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -20,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     let note = format!("{text}\n\u{2014} {ORIGIN} {signature}\n");
     let opened = open(note.as_bytes(), log()).ok();
     assert_eq!(
-        opened.as_ref().map(|signed| signed.checkpoint()),
+        opened.as_ref().map(SignedCheckpoint::checkpoint),
         read.as_ref().ok().filter(|it| it.origin() == ORIGIN)
     );
 

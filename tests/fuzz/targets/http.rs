@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 use serde_json::Value;
 use smi_fuzz::publisher::{ENTRIES, Memory, Running, stocked};
-use smi_fuzz::{SOUND, json, key, lenient, log, now, unwitnessed, value};
+use smi_fuzz::{CLAIMED, json, key, lenient, log, now, unwitnessed, value};
 use smi_schemas::bundle::Bundle;
 use smi_schemas::codes::Code;
 use smi_verifier::merkle::Hash;
@@ -41,8 +41,8 @@ static READING: LazyLock<Policy> =
 static STOCK: LazyLock<Memory> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let stock = stocked().await;
-        let sound = Request::post("/v1/bundles").body(SOUND.to_vec()).expect("a request");
-        assert!(check(&Running::start(&stock), sound).await, "the sound bundle is not taken");
+        let sound = Request::post("/v1/bundles").body(CLAIMED.to_vec()).expect("a request");
+        assert!(check(&Running::start(&stock), sound).await, "a sound bundle is not taken");
         stock
     })
 });

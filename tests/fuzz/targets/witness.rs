@@ -50,6 +50,8 @@ fn check(request: &[u8]) {
             let signed = open(&note_bytes, log()).expect("the log signed it");
             let (size, root) = (signed.checkpoint().size(), *signed.checkpoint().root());
             assert!(old == SEEN && size >= SEEN);
+            // Nobody finds a proof for any other tree; how large it is said to be, is for the log to answer for.
+            assert!((0..=TREE.size()).any(|size| TREE.root_at(size) == Some(root)), "another tree");
             assert!(size != SEEN || Some(root) == TREE.root_at(SEEN), "two trees of one size");
             // It is kept, with both signatures, and is what comes next.
             let kept = open(&after, log()).expect("the log signed it");
