@@ -9,6 +9,8 @@
 //! - [`intake`]: from bytes to a numbered entry, or a refusal
 //! - [`log`]: the one writer; [`store`]: what it writes to
 //! - [`heads`]: from a signed head to one that is shown; [`witness`]: who is asked in between
+//! - [`cell`]: the last signed head, apart from the store; [`recover`]: what is read when a publisher starts
+//! - [`replay`]: a log computed again from its bundles; [`backup`]: copied from what is served, and brought back
 //! - [`feed`]: entries for readers, from the log alone
 //! - [`page`]: the view as HTML
 //! - [`http`]: the roads in and out; [`problem`]: refusals on the wire; [`meters`]: what is counted

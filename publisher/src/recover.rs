@@ -50,7 +50,9 @@ impl Recovered {
                 let entries = reading.join().unwrap_or_else(|panic| resume_unwind(panic))?;
                 folded += entries.len() as u64;
                 next = part(folded);
-                entries.into_iter().for_each(|one| recovered.fold(one, shown));
+                for one in entries {
+                    recovered.fold(one, shown);
+                }
             }
             Ok(recovered)
         })

@@ -6,6 +6,8 @@ mod honest;
 mod operator;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -15,7 +17,7 @@ use operator::{Bench, Running};
 use smi_keys::SigningKey;
 use smi_publisher::backup::policy;
 use smi_publisher::recover::encode;
-use smi_publisher::replay::Replay;
+use smi_publisher::replay::{self, Replay};
 use smi_publisher::store::{Addition, MAX_BATCH, Mark, SledStore, Store as _};
 use smi_schemas::bundle::Bundle;
 use smi_schemas::feed::Entry;
@@ -221,6 +223,64 @@ fn a_backup_is_of_one_log_and_of_a_log() {
     demonstration.done(&[&RESTORE]);
     demonstration.refused(&[], 6, "store-demonstration");
     assert_eq!(demonstration.serve(&["--allow-sandbox"]).signal("-TERM"), Some(0));
+}
+
+#[test]
+fn nothing_is_backed_up_that_was_changed_on_its_way() {
+    let bench = Bench::new();
+    let running = running(&bench, [1, 2]);
+    for (path, remove) in [
+        ("/checkpoint", 0),
+        ("/tile/0/", 0),
+        ("/tile/entries/", 0),
+        ("/v1/bundles/", 0),
+        ("/checkpoint", 5),
+        ("/tile/0/", 5),
+        ("/tile/entries/", 5),
+        ("/v1/bundles/", 5),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let from = format!("http://{}", listener.local_addr().unwrap());
+        let arguments = ["backup", "--from", from.as_str(), "--to", "backup"];
+        thread::scope(|scope| {
+            scope.spawn(|| lie(&listener, &running, path, remove));
+            let (exit, said) = bench.run(&[&arguments]);
+            assert!([Some(6), Some(8), Some(9)].contains(&exit), "{path}: {said}");
+            assert!(said.contains("remedy: "), "{path}: {said}");
+            // It takes one more connection to end.
+            drop(TcpStream::connect(listener.local_addr().unwrap()));
+        });
+        // What is there by now is a part of the log.
+        if bench.path("backup/store").exists() {
+            let part = SledStore::open(&bench.path("backup/store"), Mark { demonstration: false }).unwrap();
+            replay::check(&part, policy(Suites::default(), false, false), honest::now()).unwrap();
+        }
+    }
+    assert!(backup(&bench, &running).contains(": 3 entries, "));
+    bench.done(&[&CHECK_BACKUP]);
+}
+
+/// Stands between a reader and a publisher, and changes a byte in the middle of what is at a path, or removes some
+/// bytes of its end. A connection without a request ends it.
+fn lie(listener: &TcpListener, publisher: &Running, at: &str, remove: usize) {
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = String::new();
+        for line in BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            head = format!("{head}{line}\n");
+        }
+        let Some(path) = head.split(' ').nth(1) else { return };
+        let answer = publisher.get_bytes(path);
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let mut body = answer[end + 4..].to_vec();
+        if path.starts_with(at) {
+            let middle = body.len() / 2;
+            body[middle] ^= u8::from(remove == 0);
+            body.truncate(body.len() - remove);
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+    }
 }
 
 #[test]

@@ -258,7 +258,7 @@ fn measured(runtime: &tokio::runtime::Runtime, folder: &Path) {
     let programme = Programme::new();
     let (before, processor) = (measure::resident(), measure::process_time());
     let (store, [opened, started], log, feed) = open(folder);
-    let (memory, processor) = (measure::resident() - before, measure::process_time() - processor);
+    let (memory, processor) = (measure::resident() - before, measure::process_time().saturating_sub(processor));
     let size = feed.view().size();
     let (disk, database) = (measure::disk(folder), measure::disk(&folder.join("data/sled")));
     println!("growth    {size} entries");
@@ -350,5 +350,5 @@ fn sorted(times: impl Iterator<Item = Duration>) -> Vec<Duration> {
 fn mean(count: u64, mut work: impl FnMut(u64)) -> Duration {
     let started = measure::thread_time();
     (0..count).for_each(&mut work);
-    (measure::thread_time() - started) / u32::try_from(count).unwrap()
+    measure::thread_time().saturating_sub(started) / u32::try_from(count).unwrap()
 }

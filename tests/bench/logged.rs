@@ -145,7 +145,7 @@ impl Cost {
         let (started, processor) = (Instant::now(), process_time());
         work();
         let count = u32::try_from(count).unwrap();
-        Self { wall: started.elapsed() / count, processor: (process_time() - processor) / count }
+        Self { wall: started.elapsed() / count, processor: process_time().saturating_sub(processor) / count }
     }
 
     fn mean(costs: &[Self]) -> Self {
@@ -197,7 +197,7 @@ fn submitted(address: SocketAddr, bundles: &[Vec<u8>], clients: usize) -> (Vec<D
     let all = (0..clients).map(|_| client(address, bundles, &next));
     let mut latencies = runtime.block_on(futures_util::future::join_all(all)).concat();
     latencies.sort();
-    (latencies, thread_time() - before)
+    (latencies, thread_time().saturating_sub(before))
 }
 
 async fn client(address: SocketAddr, bundles: &[Vec<u8>], next: &AtomicUsize) -> Vec<Duration> {

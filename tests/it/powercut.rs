@@ -4,8 +4,8 @@
 //! its own. While many submit, the process is stopped, at an acknowledgement or at any time, and the images' backing
 //! files are copied: they hold what reached the devices, and nothing of what the kernel still has in memory. The copies
 //! are mounted, and the log started on them. Whatever was acknowledged, then and in every round before, must be at the
-//! index that was told, and every head that anybody saw announced must be one of the log's own past. The next round goes
-//! on with the copies, so that one log lives through many cuts.
+//! index that was told, the cell must have every head that anybody saw announced, and each must be one of the log's own
+//! past. The next round goes on with the copies, so that one log lives through many cuts.
 //!
 //! What these devices cannot show is a disk that reorders what was written since it was last told to flush: a loop
 //! device keeps everything that it was given.
@@ -55,9 +55,6 @@ const IMAGE_BYTES: u64 = 1024 * 1024 * 1024;
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long all rounds together may take, each.
-const LIMIT: Duration = Duration::from_secs(5);
-
 #[test]
 fn what_was_acknowledged_survives_power_cuts() {
     if !everything("powercut") {
@@ -100,7 +97,6 @@ fn what_was_acknowledged_survives_power_cuts() {
     eprintln!(
         "{rounds} cuts, {acknowledged} entries acknowledged, {announced} heads announced, 0 lost, in {seconds} s"
     );
-    assert!(began.elapsed() < LIMIT * u32::try_from(rounds).unwrap(), "{rounds} rounds took {seconds} s");
 }
 
 #[tokio::test]
@@ -120,7 +116,7 @@ async fn a_log_that_is_cut_off_while_it_is_made_is_made_again() {
         let made = {
             let (_mounted, data, cell) = disks.mount();
             let made = (data.join("store").exists(), cell.exists());
-            let log = start_cut_off(&data, &cell).unwrap_or_else(|error| panic!("round {round}, {at:?}: {error}"));
+            let log = start(&data, &cell).unwrap_or_else(|error| panic!("round {round}, {at:?}: {error}"));
             let answer = log.submit(submission(0)).await.unwrap();
             assert!(matches!(answer, Answer::Added { index: 0, .. } | Answer::Present { index: 0, .. }), "{answer:?}");
             log.close().await;
@@ -287,7 +283,14 @@ fn submission(number: u64) -> Submission {
 
 /// Starts the log that a store and a cell hold.
 fn start(data: &Path, cell: &Path) -> Result<Log, StartError> {
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(data, MARK).unwrap_or_else(|error| panic!("{error}")));
+    started(opened(data).unwrap(), cell)
+}
+
+fn opened(data: &Path) -> Result<Arc<dyn Store>, String> {
+    Ok(Arc::new(SledStore::open(data, MARK).map_err(|error| error.to_string())?))
+}
+
+fn started(store: Arc<dyn Store>, cell: &Path) -> Result<Log, StartError> {
     let recovered = Recovered::read(&*store, 0)?;
     let signer = Signer { origin: vectors::ORIGIN.to_owned(), key: vectors::key("log") };
     Log::start(store, Box::new(FileCell::new(cell)), signer, recovered).map(|(log, _)| log)
@@ -405,7 +408,13 @@ impl Disks {
     /// follow from its bundle.
     fn verify(&self, told: &Told, is_whole: bool) -> Result<(), String> {
         let (_mounted, data, cell) = self.mount();
-        let log = start_cut_off(&data, &cell)?;
+        // As it is before starting mends it: it has whatever anybody has seen.
+        let kept = fs::read(&cell).map_or(0, |note| checkpoint(&note).size());
+        if let Some((seen, _)) = told.heads.last_key_value().filter(|(seen, _)| **seen > kept) {
+            return Err(format!("a head of {seen} entries was announced, and the cell has {kept}"));
+        }
+        let store = opened(&data)?;
+        let log = started(Arc::clone(&store), &cell).map_err(|error| error.to_string())?;
         let (tree, mut announced) = (log.tree(), log.head());
         let head = announced.borrow_and_update().checkpoint.clone();
         drop(log);
@@ -415,7 +424,6 @@ impl Disks {
         }
         let tree = tree.read().unwrap();
 
-        let store = SledStore::open(&data, MARK).map_err(|error| error.to_string())?;
         let lost =
             told.entries.iter().filter(|(digest, index)| store.index_of(digest).unwrap() != Some(**index)).count();
         if lost > 0 {
@@ -439,12 +447,6 @@ impl Disks {
         }
         Ok(())
     }
-}
-
-fn start_cut_off(data: &Path, cell: &Path) -> Result<Log, String> {
-    // The store first: `start` takes for granted that it opens.
-    drop(SledStore::open(data, MARK).map_err(|error| error.to_string())?);
-    start(data, cell).map_err(|error| error.to_string())
 }
 
 /// An image with an empty ext4 on it, on which nothing is written later on its own account.

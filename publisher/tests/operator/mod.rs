@@ -130,10 +130,19 @@ impl Running {
     }
 
     fn send(&self, head: &str, body: &[u8]) -> String {
+        String::from_utf8(self.send_bytes(head, body)).unwrap()
+    }
+
+    /// The same of what is no text.
+    pub fn get_bytes(&self, path: &str) -> Vec<u8> {
+        self.send_bytes(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"), b"")
+    }
+
+    fn send_bytes(&self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
         answer
     }
 
