@@ -109,24 +109,10 @@ pub(crate) fn parse_written<T: DeserializeOwned + Serialize>(bytes: &[u8], max: 
         return None;
     }
     let value: T = serde_json::from_slice(bytes).ok()?;
-    let mut expected = Expected(bytes);
-    let mut writer = serde_json::Serializer::with_formatter(&mut expected, Levels { depth: 0 });
+    let mut written = Vec::with_capacity(bytes.len());
+    let mut writer = serde_json::Serializer::with_formatter(&mut written, Levels { depth: 0 });
     value.serialize(&mut writer).ok()?;
-    expected.0.is_empty().then_some(value)
-}
-
-/// Takes what is written if it is what comes next in these bytes.
-struct Expected<'a>(&'a [u8]);
-
-impl io::Write for Expected<'_> {
-    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.strip_prefix(written).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(written.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    (written == bytes).then_some(value)
 }
 
 /// Writes as `serde_json` does, and no deeper than [`MAX_DEPTH`].

@@ -69,7 +69,12 @@ fn main() {
     for (kind, times) in [("cold", cold), ("warm", warm)] {
         for (name, time) in names.iter().zip(times) {
             let hundredths = time.as_nanos() * 100 / times[0].as_nanos();
-            println!("  {kind}    {name:<16} {:>6} us  ratio {}.{:02}", time.as_micros(), hundredths / 100, hundredths % 100);
+            println!(
+                "  {kind}    {name:<16} {:>6} us  ratio {}.{:02}",
+                time.as_micros(),
+                hundredths / 100,
+                hundredths % 100
+            );
         }
     }
 }
