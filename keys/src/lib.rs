@@ -5,7 +5,10 @@
 //!
 //! - A public key is 32 bytes that are the canonical encoding of a point which is not of small order. Signatures for
 //!   a key of small order can be made without a private key. [`PublicKey`] cannot be built of anything else.
-//! - Verification is strict: a scalar that is not reduced, or a commitment of small order, is refused.
+//! - Verification is strict: a scalar that is not reduced, or a commitment of small order, is refused. Signatures are
+//!   verified one by one: the equation that checks many at once takes one for valid that strict verification refuses,
+//!   if its commitment has a part of small order and its signer has tried a few times. To see that a commitment has
+//!   none costs as much as verifying the signature.
 //! - A key is named by its TUF key id: the SHA-256, as 64 lower-case hexadecimal digits, of the key's canonical JSON
 //!   `{"keytype":"ed25519","keyval":{"public":"HEX"},"scheme":"ed25519"}`. It is the `keyid` of an envelope and the
 //!   `hint` of a bundle; both are hints, the signature decides.
@@ -332,6 +335,20 @@ mod tests {
         let key = vendor().public();
         assert!(key.point.verify(b"message", &Signature::from_bytes(&signature)).is_ok());
         assert!(!key.verify(b"message", &signature));
+    }
+
+    #[test]
+    fn one_equation_for_many_signatures_would_admit_what_is_refused_here() {
+        // Made with the private key for a commitment that is the sum of a proper one and a point of order 8. It is the
+        // canonical encoding of a point that is not of small order, so that no look at the commitment alone finds it.
+        const COMMITMENT: &str = "99e078d056763dca46099c11c8fce4f62ca39f82091a309e0de107a5405ab262";
+        const SCALAR: &str = "b83917d67f459f5b328aeb70954d0690e8a55f1c6c663ba2797f77badf39dd03";
+        let [commitment, scalar] = [COMMITMENT, SCALAR].map(|digits| *Digest::from_hex(digits).unwrap().as_bytes());
+        assert!(PublicKey::from_bytes(&commitment).is_ok());
+        let signature = Signature::from_components(commitment, scalar);
+        let key = vendor().public();
+        assert!(!key.verify(b"message", &signature.to_bytes()));
+        assert!(ed25519_dalek::verify_batch(&[b"message"], &[signature], &[key.point]).is_ok());
     }
 
     #[test]

@@ -141,12 +141,20 @@ impl Feed {
     }
 
     /// A bundle with its log entry under a head that was published.
-    pub fn completed(&self, payload: &Digest, published: &Published) -> Result<Bundle, FeedError> {
+    pub fn completed(&self, payload: &Digest, published: &Published) -> Result<Vec<u8>, FeedError> {
+        let stored = self.store.blob(payload)?.ok_or(FeedError::Absent { what: "the bundle" })?;
+        Ok(self.complete(&stored, payload, published)?.0)
+    }
+
+    /// The same for whoever has the bundle's bytes as they are stored; and the proof alone.
+    pub fn complete(
+        &self,
+        stored: &[u8],
+        payload: &Digest,
+        published: &Published,
+    ) -> Result<(Vec<u8>, TlogProof), FeedError> {
         let (index, hashes, leaf) = self.proof(payload, published)?;
-        let damaged = StoreError::Damaged { damage: Damage::Blob { index } };
-        let blob = self.store.blob(payload)?.unwrap_or_default();
-        let mut bundle = Bundle::read(&blob).map_err(|_| damaged)?;
-        bundle.log_entry = Some(LogEntry {
+        let entry = LogEntry {
             index,
             log_id: *self.log.key_hash(),
             root: *published.checkpoint.root().as_bytes(),
@@ -154,8 +162,10 @@ impl Feed {
             hashes: hashes.iter().map(|hash| *hash.as_bytes()).collect(),
             checkpoint: String::from_utf8_lossy(&published.note.to_bytes()).into_owned(),
             body: leaf,
-        });
-        Ok(bundle)
+        };
+        let bundle = Bundle::complete(stored, &entry);
+        let bundle = bundle.ok_or(StoreError::Damaged { damage: Damage::Blob { index } })?;
+        Ok((bundle, TlogProof { index, hashes, checkpoint: published.note.clone(), extra: None }))
     }
 
     /// The proof of an entry under a head that was published.

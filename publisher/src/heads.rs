@@ -4,8 +4,8 @@
 //! log ─► signed head ─► witnesses: quorum? ─► keep ─► feed folds ─► published head ─► readers, waiting callers
 //! ```
 //!
-//! Whether witnesses are asked is said by the keyring in force at the head. Where it asks for no quorum, a head is shown
-//! at once.
+//! Whether witnesses are asked is said by the keyring in force at the head. Where it asks for no quorum, a head is
+//! shown at once.
 //!
 //! Where it does, the newest signed head is shown to all witnesses at the same time, in rounds that begin no sooner
 //! after one another than a pace; what was signed meanwhile goes with the next round. The quorum decides, and nobody
@@ -13,12 +13,14 @@
 //! quorum is shown to nobody. The next round asks about the newest again, of those who have not cosigned it; meanwhile
 //! the log goes on, and its callers are told where to ask.
 //!
+//! A head that stays the newest is shown to the witnesses again every so often, for their times prove how fresh it is.
+//!
 //! The note of the head that was published last is [`Kept`] in a file, so that a publisher that starts while its
 //! witnesses are away shows what it showed before. The file is believed nothing: what it says is verified anew, and
 //! where it does not hold, nothing is shown until the witnesses have answered.
 //!
-//! A crash before the note is kept leaves a head that is signed and not published; starting asks again. A crash after it
-//! leaves one that has its quorum and that nobody was shown; starting shows it.
+//! A crash before the note is kept leaves a head that is signed and not published; starting asks again. A crash after
+//! it leaves one that has its quorum and that nobody was shown; starting shows it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +49,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The time between two requests to a witness, for a publisher that says nothing else.
 pub const PACE: Duration = Duration::from_secs(1);
 
+/// The renewal, for a publisher that says nothing else. What witnesses sign is a time, and a receipt whose time is old
+/// says nothing of the revocations since.
+pub const RENEWAL: Duration = Duration::from_mins(10);
+
 /// What it takes to publish.
 pub struct Publishing {
     /// Folds what is published.
@@ -55,6 +61,8 @@ pub struct Publishing {
     pub witnesses: Witnesses,
     /// The time from the beginning of one round of requests to that of the next.
     pub pace: Duration,
+    /// How long a head that is shown stays the newest before the witnesses are asked about it again.
+    pub renewal: Duration,
     /// Where the last published note is kept.
     pub kept: Kept,
     /// What is counted.
@@ -131,6 +139,7 @@ pub async fn publish(mut heads: watch::Receiver<Arc<Head>>, publishing: Publishi
     let mut collected = None;
     // When the next round may begin.
     let mut due = Instant::now();
+    let mut renewing = false;
     loop {
         let mut head = Arc::clone(&heads.borrow_and_update());
         let is_shown = if asked_by(head.trusted.as_ref()).is_none() {
@@ -139,7 +148,7 @@ pub async fn publish(mut heads: watch::Receiver<Arc<Head>>, publishing: Publishi
                 sleep(RETRY).await;
             }
             is_shown
-        } else if publishing.is_published(&head) {
+        } else if !renewing && publishing.is_published(&head) {
             true
         } else {
             publishing.meters.waits();
@@ -151,8 +160,15 @@ pub async fn publish(mut heads: watch::Receiver<Arc<Head>>, publishing: Publishi
             let collected = Collected::of(&mut collected, &head);
             publishing.round(&head, collected, &heads, due).await
         };
-        if is_shown && heads.changed().await.is_err() {
-            return;
+        if !is_shown {
+            continue;
+        }
+        tokio::select! {
+            changed = heads.changed() => match changed {
+                Ok(()) => renewing = false,
+                Err(_) => return,
+            },
+            () = sleep(publishing.renewal), if asked_by(head.trusted.as_ref()).is_some() => (renewing, collected) = (true, None),
         }
     }
 }
@@ -208,8 +224,8 @@ impl Publishing {
         }
     }
 
-    /// Asks all witnesses about a head, and shows it as soon as the quorum has cosigned. It ends when all have answered,
-    /// or when it is shown and the next round is due.
+    /// Asks all witnesses about a head, and shows it as soon as the quorum has cosigned. It ends when all have
+    /// answered, or when it is shown and the next round is due.
     async fn round(
         &self,
         head: &Arc<Head>,

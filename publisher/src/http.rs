@@ -31,11 +31,12 @@ use std::time::Duration;
 use askama::Template as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -43,17 +44,17 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::Stream;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use smi_schemas::bundle::{MAX_BUNDLE_BYTES, MEDIA_TYPE};
 use smi_schemas::codes::Code;
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::merkle::Hash;
+use smi_verifier::proof::TlogProof;
 use smi_verifier::tile::TilePath;
 use smi_verifier::view::State as ResultState;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::feed::{Feed, FeedError, Published};
-use crate::intake::Intake;
+use crate::intake::{Accepted, Intake};
 use crate::log::{Answer, Head};
 use crate::meters::{Meters, Submitted};
 use crate::page::Matrix;
@@ -98,22 +99,17 @@ pub struct Publisher {
     pub streams: Arc<Semaphore>,
 }
 
-/// What a submission is answered with.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// What a submission is answered with: JSON with these fields, where there is no proof without `bundle`, the completed
+/// bundle, and `tlogProof`, the proof alone as text.
+#[derive(Debug)]
 pub struct Logged {
     /// Its index.
     pub index: u64,
     /// What it is known by.
     pub payload: Digest,
-    /// The completed bundle, once its head is published.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bundle: Option<Box<RawValue>>,
-    /// The proof alone, as text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tlog_proof: Option<String>,
+    /// The completed bundle and the proof alone, once its head is published.
+    pub proof: Option<(Vec<u8>, TlogProof)>,
     /// Where to ask for its state, while its head is not published.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
@@ -259,27 +255,48 @@ async fn submitted(publisher: &Publisher, body: Body) -> Result<Response, Proble
     };
     let head = publisher.published.borrow().as_ref().and_then(|head| head.current_at());
     let answer = publisher.intake.accept(bytes.into(), (publisher.clock)(), head).await;
-    let (status, index, payload) = match answer.map_err(|refusal| Problem::from(refusal.findings()))? {
+    let Accepted { answer, stored } = answer.map_err(|refusal| Problem::from(refusal.findings()))?;
+    let (status, index, payload) = match answer {
         Answer::Added { index, digest } => (StatusCode::CREATED, index, digest),
         Answer::Present { index, digest } => (StatusCode::OK, index, digest),
     };
-    let logged = Logged { index, payload, bundle: None, tlog_proof: None, status: None };
-    let (status, location, logged) = match publisher.publication(index).await {
+    let (status, location, body) = match publisher.publication(index).await {
         None => {
             let status = format!("/v1/lookup?sha256={}", payload.hex());
-            (StatusCode::ACCEPTED, status.clone(), Logged { status: Some(status), ..logged })
+            let logged = Logged { index, payload, proof: None, status: Some(status.clone()) };
+            (StatusCode::ACCEPTED, status, logged.to_bytes())
         }
         Some(head) => {
-            let bundle = publisher.feed.completed(&payload, &head).map_err(|error| failed(&error))?;
-            let proof = publisher.feed.tlog_proof(&payload, &head).map_err(|error| failed(&error))?;
-            let bundle = String::from_utf8(bundle.to_bytes()).ok().and_then(|text| RawValue::from_string(text).ok());
-            let tlog_proof = String::from_utf8(proof.to_bytes()).ok();
-            (status, format!("/v1/bundles/{payload}"), Logged { bundle, tlog_proof, ..logged })
+            let stored = match stored {
+                Some(stored) => stored,
+                None => publisher.feed.bundle(&payload).map_err(|error| failed(&error))?,
+            };
+            let proof = publisher.feed.complete(&stored, &payload, &head).map_err(|error| failed(&error))?;
+            let logged = Logged { index, payload, proof: Some(proof), status: None };
+            (status, format!("/v1/bundles/{payload}"), logged.to_bytes())
         }
     };
-    let mut response = (status, axum::Json(logged)).into_response();
+    let mut response = (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
     response.headers_mut().extend(HeaderValue::from_str(&location).ok().map(|location| (LOCATION, location)));
     Ok(response)
+}
+
+impl Logged {
+    /// The answer's bytes. The bundle is JSON that was written here, so that it is put in as it is.
+    fn to_bytes(&self) -> Vec<u8> {
+        let Self { index, payload, proof, status } = self;
+        let mut bytes = format!(r#"{{"index":{index},"payload":"{payload}""#).into_bytes();
+        if let Some((bundle, proof)) = proof {
+            let proof = serde_json::Value::from(String::from_utf8_lossy(&proof.to_bytes())).to_string();
+            bytes.extend([br#","bundle":"#, bundle.as_slice(), br#","tlogProof":"#, proof.as_bytes()].concat());
+        }
+        if let Some(status) = status {
+            // It is a path that has no mark in it.
+            bytes.extend(format!(r#","status":"{status}""#).into_bytes());
+        }
+        bytes.push(b'}');
+        bytes
+    }
 }
 
 /// A body that is too large, or that broke off.
@@ -304,7 +321,7 @@ pub(crate) fn is_too_long(error: &axum::Error) -> bool {
 
 async fn bundle(
     State(publisher): State<Arc<Publisher>>,
-    Path(payload): Path<String>,
+    Part(payload): Part,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let digest = digest(&payload)?;
@@ -317,13 +334,13 @@ async fn bundle(
     Ok((fixed, [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], blob).into_response())
 }
 
-async fn completed(State(publisher): State<Arc<Publisher>>, Path(payload): Path<String>) -> Result<Response, Problem> {
+async fn completed(State(publisher): State<Arc<Publisher>>, Part(payload): Part) -> Result<Response, Problem> {
     let bundle = publisher.feed.completed(&digest(&payload)?, &*publisher.published()?);
-    let bundle = bundle.map_err(|error| failed(&error))?.to_bytes();
+    let bundle = bundle.map_err(|error| failed(&error))?;
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], bundle).into_response())
 }
 
-async fn tlog_proof(State(publisher): State<Arc<Publisher>>, Path(payload): Path<String>) -> Result<Response, Problem> {
+async fn tlog_proof(State(publisher): State<Arc<Publisher>>, Part(payload): Part) -> Result<Response, Problem> {
     let proof = publisher.feed.tlog_proof(&digest(&payload)?, &*publisher.published()?);
     Ok(([(CONTENT_TYPE, TEXT)], proof.map_err(|error| failed(&error))?.to_bytes()).into_response())
 }
@@ -332,7 +349,7 @@ async fn checkpoint(State(publisher): State<Arc<Publisher>>) -> Result<Response,
     Ok(([(CONTENT_TYPE, TEXT)], publisher.published()?.note.to_bytes()).into_response())
 }
 
-async fn tile(State(publisher): State<Arc<Publisher>>, Path(path): Path<String>) -> Result<Response, Problem> {
+async fn tile(State(publisher): State<Arc<Publisher>>, Part(path): Part) -> Result<Response, Problem> {
     let path: TilePath = path.parse().map_err(|_| Problem::new(Code::NotFound, "no tile has this path"))?;
     let bytes = publisher.feed.tile(&path).map_err(|error| failed(&error))?;
     let binary = HeaderValue::from_static("application/octet-stream");
@@ -385,6 +402,18 @@ async fn keyring(State(publisher): State<Arc<Publisher>>) -> Result<Response, Pr
     let trusted = publisher.feed.keyring(index).map_err(|error| failed(&error))?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(CONTENT_TYPE, json)], trusted.ok_or_else(absent)?.keyring.to_bytes()).into_response())
+}
+
+/// The part of an address that is not fixed.
+struct Part(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Part {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let part = Path::from_request_parts(parts, state).await;
+        part.map(|Path(part)| Self(part)).map_err(|_| Problem::new(Code::NotFound, "not UTF-8"))
+    }
 }
 
 /// `sha256:` and 64 digits, as part of an address.

@@ -9,7 +9,9 @@
 //! the index that it has.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
 use std::time::Duration;
 
 use smi_keys::KeyId;
@@ -18,6 +20,7 @@ use smi_schemas::codes::Code;
 use smi_verifier::Finding;
 use smi_verifier::policy::{Policy, Receipts};
 use smi_verifier::said::{Said, Trusted, What, verify_said};
+use tokio::sync::Semaphore;
 
 use crate::log::{Answer, Log, Submission, SubmitError};
 
@@ -36,7 +39,18 @@ pub struct Intake {
     quota: u32,
     /// The day, and what each key has submitted in it.
     submitted: Mutex<(i64, BTreeMap<KeyId, u32>)>,
+    /// Verifications at once.
+    turns: Semaphore,
     log: Log,
+}
+
+/// A submission that has an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where it is.
+    pub answer: Answer,
+    /// The bundle as it was stored, if it was added.
+    pub stored: Option<Vec<u8>>,
 }
 
 /// Why a submission has no entry.
@@ -69,7 +83,8 @@ impl Intake {
     /// keyring replaces the keyring.
     pub fn new(policy: Policy, quota: u32, log: Log) -> Self {
         let policy = Policy { publication: true, receipts: Receipts::Ignore, ..policy };
-        Self { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), log }
+        let turns = Semaphore::new(thread::available_parallelism().map_or(1, NonZeroUsize::get));
+        Self { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), turns, log }
     }
 
     /// Whether submissions can be taken.
@@ -79,10 +94,13 @@ impl Intake {
 
     /// Verifies a submission and has it logged. The answer comes when it survives a power cut and is signed for, and
     /// not before. `head` is the time of the newest published head, where witnesses prove one.
-    pub async fn accept(&self, bytes: Vec<u8>, now: Timestamp, head: Option<Timestamp>) -> Result<Answer, Refusal> {
+    pub async fn accept(&self, bytes: Vec<u8>, now: Timestamp, head: Option<Timestamp>) -> Result<Accepted, Refusal> {
         let policy = self.policy();
-        // Signature, replay and leaf are work for a processor, not for the threads that wait for sockets.
+        // Signature, replay and leaf are work for a processor, not for the threads that wait for sockets; and no more at
+        // once than there are processors, so that who came first is answered first. The semaphore is never closed.
+        let turn = self.turns.acquire().await.ok();
         let said = tokio::task::spawn_blocking(move || verify_said(&bytes, &policy, now).map(Submission::new)).await;
+        drop(turn);
         let submission = match said {
             Ok(Ok(submission)) => submission,
             Ok(Err(refused)) => return Err(Refusal::Unverified(refused.findings)),
@@ -90,7 +108,11 @@ impl Intake {
         };
         recent(submission.said(), head.unwrap_or(now))?;
         self.within_quota(submission.said(), now)?;
-        Ok(self.log.submit(submission).await?)
+        let stored = submission.blob().to_owned();
+        let answer = self.log.submit(submission).await?;
+        // What was there already may be another bundle of the same payload.
+        let stored = matches!(answer, Answer::Added { .. }).then_some(stored);
+        Ok(Accepted { answer, stored })
     }
 
     /// The policy with the keyring in force.

@@ -96,12 +96,18 @@ impl Submission {
     /// Computes all that can be computed of an entry before its place is known.
     pub fn new(said: Said) -> Self {
         let leaf = said.leaf().to_bytes();
-        Self { hash: Hash::of_leaf(&leaf), leaf, blob: said.bundle().to_bytes(), said }
+        let (hash, blob) = (Hash::of_leaf(&leaf), said.bundle().to_bytes());
+        Self { hash, leaf, blob, said: said.without_observations() }
     }
 
     /// What is to be logged.
     pub fn said(&self) -> &Said {
         &self.said
+    }
+
+    /// The bundle's bytes, as they are stored.
+    pub fn blob(&self) -> &[u8] {
+        &self.blob
     }
 }
 

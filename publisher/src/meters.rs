@@ -224,3 +224,54 @@ fn labels(labels: &[(&str, &str)]) -> String {
     let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     format!("{{{}}}", labels.join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+
+    fn lag(meters: &Meters, sizes: (u64, u64)) -> f64 {
+        let text = meters.metrics(sizes);
+        let value = text.lines().find_map(|line| line.strip_prefix("smi_publisher_quorum_lag_seconds "));
+        value.unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn the_lag_is_that_of_the_oldest_that_waits() {
+        let long = Duration::from_millis(200);
+        let meters = Meters::default();
+        assert!(lag(&meters, (0, 0)).abs() < f64::EPSILON);
+        meters.waits();
+        sleep(long);
+        meters.waits();
+        assert!(lag(&meters, (3, 1)) >= long.as_secs_f64(), "it began to wait with the first");
+        assert!(lag(&meters, (1, 1)).abs() < f64::EPSILON, "nothing waits");
+        meters.reached(Some(Instant::now()));
+        assert!(lag(&meters, (4, 3)) < long.as_secs_f64(), "what came later has waited for less");
+        meters.reached(None);
+        sleep(long);
+        meters.waits();
+        assert!(lag(&meters, (5, 4)) < long.as_secs_f64(), "what was reached is over");
+    }
+
+    #[test]
+    fn counts_are_in_the_format_of_prometheus() {
+        let meters = Meters::default();
+        for submitted in [Submitted::Added, Submitted::Added, Submitted::Refused] {
+            meters.submission(submitted);
+        }
+        meters.request(&"w1".parse().unwrap(), Outcome::Slow);
+        let text = meters.metrics((7, 5));
+        for part in [
+            "# HELP smi_publisher_signed_entries Entries under the newest signed head.\n",
+            "# TYPE smi_publisher_signed_entries gauge\nsmi_publisher_signed_entries 7\n",
+            "smi_publisher_quorum_lag_entries 2\n",
+            "# TYPE smi_publisher_submissions_total counter\nsmi_publisher_submissions_total{outcome=\"added\"} 2\n",
+            "smi_publisher_submissions_total{outcome=\"refused\"} 1\n",
+            "smi_publisher_witness_requests_total{witness=\"w1\",outcome=\"slow\"} 1\n",
+        ] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+    }
+}

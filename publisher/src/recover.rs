@@ -4,7 +4,9 @@
 //! of, as JSON. Nothing else is read to start, but for the keyrings: leaves and bundles stay where they are. That both
 //! follow from the bundle is what `smi-publisher check` computes again, and what every auditor does.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use smi_keys::keyring::Keyring;
 use smi_schemas::Digest;
@@ -31,19 +33,50 @@ pub struct Recovered {
 
 impl Recovered {
     /// Reads a store. The view is of its first `shown` entries.
+    ///
+    /// Reading and folding take about as long as one another, so a second thread reads ahead.
     pub fn read(store: &dyn Store, shown: u64) -> Result<Self, StoreError> {
         let mut recovered = Self::default();
-        for index in 0..store.head()? {
-            let (hash, entry) = entry(store, index)?;
-            let keyring = keyring(store, &entry)?;
-            recovered.tree.push(hash);
-            if index < shown {
-                recovered.view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
+        let head = store.head()?;
+        thread::scope(|scope| {
+            let part = |from: u64| {
+                let indexes = from..from.saturating_add(PART).min(head);
+                let read = move || indexes.map(|index| one(store, index)).collect::<Result<Vec<_>, _>>();
+                (from < head).then(|| scope.spawn(read))
+            };
+            let mut next = part(0);
+            let mut folded = 0;
+            while let Some(reading) = next {
+                let entries = reading.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                folded += entries.len() as u64;
+                next = part(folded);
+                for one in entries {
+                    recovered.fold(one, shown);
+                }
             }
-            recovered.ledger.add(&entry, keyring);
-        }
-        Ok(recovered)
+            Ok(recovered)
+        })
     }
+
+    fn fold(&mut self, (hash, entry, keyring): One, shown: u64) {
+        self.tree.push(hash);
+        if entry.index < shown {
+            self.view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
+        }
+        self.ledger.add(&entry, keyring);
+    }
+}
+
+/// Entries that are read ahead.
+const PART: u64 = 4096;
+
+/// An entry with the hash of its leaf, and the keyring that it is, if it is one.
+type One = (Hash, Entry, Option<Arc<Trusted>>);
+
+fn one(store: &dyn Store, index: u64) -> Result<One, StoreError> {
+    let (hash, entry) = entry(store, index)?;
+    let keyring = keyring(store, &entry)?;
+    Ok((hash, entry, keyring))
 }
 
 /// The bytes of a store's entry.

@@ -18,7 +18,7 @@ use smi_keys::keyring::{Entry, Keyring, Role};
 use smi_keys::pem::encode_plain;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::{Kept, Publishing, publish, recover};
+use smi_publisher::heads::{Kept, Publishing, RENEWAL, publish, recover};
 use smi_publisher::http::{self, Publisher};
 use smi_publisher::intake::{DAILY_QUOTA, Intake};
 use smi_publisher::log::{Log, Signer, Submission};
@@ -37,7 +37,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How long a submission waits for the witnesses.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 const PACE: Duration = Duration::from_millis(50);
 /// How long a test waits for what must come.
 const SOON: Duration = Duration::from_secs(10);
@@ -135,10 +135,10 @@ struct Running {
 
 impl Running {
     async fn start(data: &Path, keyring: &Keyring) -> Self {
-        Self::paced(data, keyring, PACE).await
+        Self::paced(data, keyring, PACE, RENEWAL).await
     }
 
-    async fn paced(data: &Path, keyring: &Keyring, pace: Duration) -> Self {
+    async fn paced(data: &Path, keyring: &Keyring, pace: Duration, renewal: Duration) -> Self {
         let store: Arc<dyn Store> = Arc::new(opened(data).await);
         let kept = Kept::within(data);
         let (recovered, shown) = recover(&*store, &kept).unwrap();
@@ -161,6 +161,7 @@ impl Running {
                 feed: Arc::clone(&feed),
                 witnesses: witnesses.with_timeout(Duration::from_secs(2)),
                 pace,
+                renewal,
                 kept,
                 meters: Arc::clone(&meters),
                 published: show,
@@ -309,13 +310,15 @@ async fn a_witness_is_asked_once_about_a_head() {
     let keyring = bench.keyring();
     let publisher = bench.publisher(&keyring).await;
     publisher.until(1, &keyring).await;
+    while publisher.published(&keyring).await != (1, 3) {
+        tokio::time::sleep(PACE).await; // who is not needed comes into the note too
+    }
     tokio::time::sleep(PACE * 10).await;
     let (_, metrics) = publisher.get("/metrics").await;
     for at in 0..3 {
         let line = format!("smi_publisher_witness_requests_total{{witness=\"w{at}\",outcome=\"cosigned\"}} 1\n");
         assert!(metrics.contains(&line), "{metrics}");
     }
-    assert_eq!(publisher.published(&keyring).await, (1, 3), "who was not needed is in the note too");
     publisher.serving.stop().await;
 
     // What has its quorum is not asked about again by whoever starts.
@@ -323,6 +326,28 @@ async fn a_witness_is_asked_once_about_a_head() {
     assert_eq!(publisher.published(&keyring).await, (1, 3));
     tokio::time::sleep(PACE * 10).await;
     assert!(!publisher.get("/metrics").await.1.contains("smi_publisher_witness_requests_total{"));
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_log_is_shown_to_its_witnesses_again() {
+    let bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let publisher = Running::paced(&bench.data(), &keyring, PACE, PACE * 2).await;
+    publisher.until(1, &keyring).await;
+    let asked_again = async {
+        let line = "smi_publisher_witness_requests_total{witness=\"w0\",outcome=\"cosigned\"} ";
+        loop {
+            let (_, metrics) = publisher.get("/metrics").await;
+            let count = metrics.lines().find_map(|told| told.strip_prefix(line)?.parse::<u32>().ok());
+            if count.is_some_and(|count| count > 2) {
+                return;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    };
+    tokio::time::timeout(SOON, asked_again).await.unwrap();
+    assert!(publisher.published(&keyring).await.1 >= 2, "and is shown with their newest words");
     publisher.serving.stop().await;
 }
 
@@ -366,7 +391,10 @@ async fn what_was_kept_is_believed_nothing() {
     let keyring = bench.keyring();
     let publisher = bench.publisher(&keyring).await;
     assert_eq!(publisher.post(1).await.0, StatusCode::CREATED);
-    publisher.until(2, &keyring).await;
+    // Once the third is in the note that is shown, nothing is still to be kept.
+    while publisher.published(&keyring).await != (2, 3) {
+        tokio::time::sleep(PACE).await;
+    }
     publisher.serving.stop().await;
     for at in 0..3 {
         bench.stop(at).await;
@@ -465,7 +493,7 @@ async fn what_comes_faster_than_the_pace_goes_together() {
     let bench = Bench::new().await;
     let keyring = bench.keyring();
     let pace = Duration::from_millis(500);
-    let publisher = Running::paced(&bench.data(), &keyring, pace).await;
+    let publisher = Running::paced(&bench.data(), &keyring, pace, RENEWAL).await;
     publisher.until(1, &keyring).await;
     let began = Instant::now();
     let answers = futures_util::future::join_all((1..=20).map(async |number| {

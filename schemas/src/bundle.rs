@@ -192,6 +192,30 @@ impl Bundle {
         serde_json::to_vec(&file).unwrap_or_default()
     }
 
+    /// The bytes of the completed bundle, from its bytes as [`Self::to_bytes`] wrote them before: the entry is put where
+    /// it belongs, and nothing is read again. Nothing for bytes that are not so written.
+    ///
+    /// ```
+    /// # use smi_schemas::bundle::{Bundle, LogEntry, Signature};
+    /// # let (root, checkpoint) = ([0; 32], String::new());
+    /// # let entry = LogEntry { index: 3, log_id: root, root, size: 7, hashes: vec![], checkpoint, body: vec![] };
+    /// let mut bundle = Bundle::new(b"{}", Signature { keyid: "57742b03".into(), sig: vec![0; 64] });
+    /// let completed = Bundle::complete(&bundle.to_bytes(), &entry).unwrap();
+    /// bundle.log_entry = Some(entry);
+    /// assert_eq!(completed, bundle.to_bytes());
+    /// ```
+    pub fn complete(written: &[u8], entry: &LogEntry) -> Option<Vec<u8>> {
+        let opening = format!(r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{"hint":""#);
+        let rest = written.strip_prefix(opening.as_bytes())?;
+        let hint = rest.iter().position(|byte| *byte == b'"').filter(|end| !rest[..*end].contains(&b'\\'))?;
+        let (before, after) = written.split_at(opening.len() + hint + br#""}"#.len());
+        if !before.ends_with(br#""}"#) || !after.starts_with(br#"},"dsseEnvelope":"#) {
+            return None;
+        }
+        let entries = serde_json::to_vec(&[FileLogEntry::from(entry)]).ok()?;
+        Some([before, br#","tlogEntries":"#, &entries, after].concat())
+    }
+
     /// Every signature.
     pub fn signatures(&self) -> impl Iterator<Item = &Signature> {
         std::iter::once(&self.signature).chain(&self.further)

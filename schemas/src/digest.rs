@@ -38,6 +38,13 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Hashes what is written, part by part.
+    pub(crate) fn of_parts(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Self {
+        let mut hasher = Sha256::new();
+        write(&mut |part| hasher.update(part));
+        Self(hasher.finalize().into())
+    }
+
     /// The 64 hexadecimal digits without the prefix, as in-toto subjects write them.
     pub fn hex(&self) -> String {
         hex(&self.0)
@@ -95,12 +102,13 @@ impl fmt::Debug for Digest {
 
 /// Lower-case hexadecimal digits of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
+    }
+    text
 }
 
 fn nibble(digit: u8) -> Result<u8, ParseDigestError> {

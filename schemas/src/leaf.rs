@@ -51,7 +51,12 @@ pub struct Leaf {
 impl Leaf {
     /// The leaf of a bundle. Each signature has its key, as SPKI PEM text, in the same order.
     pub fn of<'a>(bundle: &Bundle, keys: impl IntoIterator<Item = &'a str>) -> Self {
-        let (envelope, payload) = (Digest::of(&envelope_json(bundle)), bundle.payload_digest());
+        Self::with_payload(bundle.payload_digest(), bundle, keys)
+    }
+
+    /// The same for whoever has the digest of the bundle's payload already.
+    pub fn with_payload<'a>(payload: Digest, bundle: &Bundle, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        let envelope = Digest::of_parts(|sink| write_envelope(bundle, sink));
         let signature = |(signature, key): (&crate::bundle::Signature, &str)| FileSignature {
             signature: STANDARD.encode(&signature.sig),
             verifier: STANDARD.encode(key),
@@ -99,17 +104,35 @@ impl Leaf {
 
 /// An envelope's canonical JSON.
 pub fn envelope_json(bundle: &Bundle) -> Vec<u8> {
-    let signature = |signature: &crate::bundle::Signature| EnvelopeSignature {
-        keyid: signature.keyid.clone(),
-        sig: STANDARD.encode(&signature.sig),
-    };
-    let envelope = Envelope {
-        payload: STANDARD.encode(&bundle.payload),
-        payload_type: bundle.payload_type.clone(),
-        signatures: bundle.signatures().map(signature).collect(),
-    };
-    // Strings and lists of strings cannot fail to be written.
-    serde_json::to_vec(&envelope).unwrap_or_default()
+    let mut json = Vec::new();
+    write_envelope(bundle, &mut |part| json.extend_from_slice(part));
+    json
+}
+
+/// Writes an envelope's canonical JSON in parts: the payload, which is nearly all of it, is in memory once.
+fn write_envelope(bundle: &Bundle, sink: &mut dyn FnMut(&[u8])) {
+    /// Bytes that are encoded at once: groups of three, so that there is no padding in between.
+    const PART: usize = 3 * 1024;
+    // A string cannot fail to be written.
+    let quoted = |text: &str| serde_json::to_vec(text).unwrap_or_default();
+    let mut encoded = [0; PART / 3 * 4];
+    sink(br#"{"payload":""#);
+    for part in bundle.payload.chunks(PART) {
+        // There is room for every part.
+        let length = STANDARD.encode_slice(part, &mut encoded).unwrap_or_default();
+        sink(&encoded[..length]);
+    }
+    sink(br#"","payloadType":"#);
+    sink(&quoted(&bundle.payload_type));
+    sink(br#","signatures":["#);
+    for (number, signature) in bundle.signatures().enumerate() {
+        sink(if number == 0 { br#"{"keyid":"# } else { br#",{"keyid":"# });
+        sink(&quoted(&signature.keyid));
+        sink(br#","sig":""#);
+        sink(STANDARD.encode(&signature.sig).as_bytes());
+        sink(br#""}"#);
+    }
+    sink(b"]}");
 }
 
 const API_VERSION: &str = "0.0.1";
@@ -147,16 +170,25 @@ struct FileSignature {
     verifier: String,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope {
-    payload: String,
-    payload_type: String,
-    signatures: Vec<EnvelopeSignature>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::Signature;
 
-#[derive(Serialize)]
-struct EnvelopeSignature {
-    keyid: String,
-    sig: String,
+    #[test]
+    fn an_envelope_has_sorted_keys_and_no_white_space() {
+        let signature = |keyid: &str| Signature { keyid: keyid.to_owned(), sig: vec![7; 64] };
+        for length in [0, 1, 2, 3, 3071, 3072, 3073, 6144, 100_000] {
+            let mut bundle = Bundle::new(&vec![b'a'; length], signature("one"));
+            bundle.further = vec![signature("\"two\"\n"), signature("three")];
+            let json = envelope_json(&bundle);
+            // An object of serde_json has sorted keys.
+            let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(json, serde_json::to_vec(&value).unwrap());
+            assert_eq!(STANDARD.decode(value["payload"].as_str().unwrap()).unwrap(), bundle.payload);
+            assert_eq!(value["signatures"][1]["keyid"], "\"two\"\n");
+            assert_eq!(value["signatures"].as_array().unwrap().len(), 3);
+            assert_eq!(Leaf::of(&bundle, ["a"]).envelope(), Digest::of(&json));
+        }
+    }
 }

@@ -32,8 +32,8 @@ pub struct NameError {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $pattern:literal, $rule:literal, $accepts:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+        #[serde(try_from = "String")]
         pub struct $name(#[schemars(with = "String", regex(pattern = $pattern))] String);
 
         impl $name {
@@ -47,12 +47,7 @@ macro_rules! name {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                let accepts: fn(&str) -> bool = $accepts;
-                if accepts(text) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(NameError { kind: $kind, rule: $rule })
-                }
+                text.to_owned().try_into()
             }
         }
 
@@ -60,13 +55,20 @@ macro_rules! name {
             type Error = NameError;
 
             fn try_from(text: String) -> Result<Self, NameError> {
-                text.parse()
+                let accepts: fn(&str) -> bool = $accepts;
+                if accepts(&text) { Ok(Self(text)) } else { Err(NameError { kind: $kind, rule: $rule }) }
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
                 name.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 

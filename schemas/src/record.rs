@@ -35,7 +35,6 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::MAX_BUNDLE_BYTES;
 use crate::digest::Digest;
 use crate::json;
 use crate::names::{Reason, Version};
@@ -87,7 +86,7 @@ impl<P: Predicate> Record<P> {
     /// Reads a payload. Who signed it is not judged here.
     pub fn read(payload: &[u8]) -> Result<Self, StatementError> {
         Head::expect(payload, P::TYPE)?;
-        let File { subject, predicate, .. } = json::parse_exact::<File<P>>(payload, MAX_BUNDLE_BYTES)?;
+        let File { subject, predicate, .. } = json::exact::<File<P>>(payload)?;
         let [Subject { name, digest }] = &subject[..] else { return Err(StatementError::Subjects) };
         let digest = Digest::from_hex(&digest.sha256).map_err(|_| StatementError::Subjects)?;
         if *name != predicate.subject_name() {

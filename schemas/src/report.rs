@@ -243,19 +243,26 @@ impl fmt::Display for Status {
     }
 }
 
+impl Unanswered {
+    const NAMED: [(Self, &str); 8] = [
+        (Self::Refused, "refused"),
+        (Self::Reset, "reset"),
+        (Self::EmptyReply, "empty-reply"),
+        (Self::NotHttp, "not-http"),
+        (Self::Foreign, "foreign"),
+        (Self::Timeout, "timeout"),
+        (Self::Unreachable, "unreachable"),
+        (Self::NameError, "name-error"),
+    ];
+}
+
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(status) => f.pad(&format!("http-{status}")),
-            Self::Refused => f.pad("refused"),
-            Self::Reset => f.pad("reset"),
-            Self::EmptyReply => f.pad("empty-reply"),
-            Self::NotHttp => f.pad("not-http"),
-            Self::Foreign => f.pad("foreign"),
-            Self::Timeout => f.pad("timeout"),
-            Self::Unreachable => f.pad("unreachable"),
-            Self::NameError => f.pad("name-error"),
+        if let Self::Http(status) = self {
+            return f.pad(&format!("http-{status}"));
         }
+        let named = Self::NAMED.iter().find(|(outcome, _)| outcome == self);
+        f.pad(named.map_or("", |(_, name)| name))
     }
 }
 
@@ -270,19 +277,8 @@ impl FromStr for Unanswered {
                 _ => Err(ParseUnansweredError),
             };
         }
-        [
-            Self::Refused,
-            Self::Reset,
-            Self::EmptyReply,
-            Self::NotHttp,
-            Self::Foreign,
-            Self::Timeout,
-            Self::Unreachable,
-            Self::NameError,
-        ]
-        .into_iter()
-        .find(|outcome| outcome.to_string() == text)
-        .ok_or(ParseUnansweredError)
+        let named = Self::NAMED.iter().find(|(_, name)| *name == text);
+        named.map(|(outcome, _)| *outcome).ok_or(ParseUnansweredError)
     }
 }
 

@@ -293,10 +293,24 @@ impl Statement {
 
     /// Reads a payload. What it claims is not judged here.
     pub fn read(payload: &[u8]) -> Result<Self, StatementError> {
+        if let Some(statement) = Self::read_written(payload) {
+            return Ok(statement);
+        }
         Head::expect(payload, RESULT_TYPE)?;
-        let statement: Self = json::parse_exact(payload, MAX_BUNDLE_BYTES)?;
+        let statement: Self = json::exact(payload)?;
         statement.check()?;
         Ok(statement)
+    }
+
+    /// Reads a payload that is a result, and byte for byte what [`Self::to_bytes`] writes. What is wrong with any other
+    /// is for [`Self::read`] to say.
+    fn read_written(payload: &[u8]) -> Option<Self> {
+        let statement: Self = json::parse_written(payload, MAX_BUNDLE_BYTES)?;
+        let is_result = statement.statement_type == STATEMENT_TYPE
+            && statement.predicate_type == RESULT_TYPE
+            && statement.predicate.schema_version == SCHEMA_VERSION
+            && statement.check().is_ok();
+        is_result.then_some(statement)
     }
 
     /// The statement's bytes. The same statement always has the same.
@@ -405,8 +419,27 @@ struct PredicateHead {
     schema_version: u32,
 }
 
+/// A payload, read as far as it takes to know which reader it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A result, which [`Statement::read`] would read the same.
+    Result(Box<Statement>),
+    /// A statement of this predicate type, of which nothing else was read.
+    Other(String),
+}
+
+impl Payload {
+    /// Reads a payload once, where that is enough.
+    pub fn read(payload: &[u8]) -> Result<Self, StatementError> {
+        match Statement::read_written(payload) {
+            Some(statement) => Ok(Self::Result(Box::new(statement))),
+            None => predicate_type(payload).map(Self::Other),
+        }
+    }
+}
+
 /// The predicate type of a payload that is an in-toto statement.
-pub fn predicate_type(payload: &[u8]) -> Result<String, StatementError> {
+fn predicate_type(payload: &[u8]) -> Result<String, StatementError> {
     let head: Head = json::parse(payload, MAX_BUNDLE_BYTES)?;
     if head.statement_type == STATEMENT_TYPE {
         Ok(head.predicate_type)
@@ -416,7 +449,7 @@ pub fn predicate_type(payload: &[u8]) -> Result<String, StatementError> {
 }
 
 impl Head {
-    /// Refuses a payload that needs another reader than that of `wanted`.
+    /// Refuses a payload that needs another reader than that of `wanted`, or that no strict reader takes.
     pub(crate) fn expect(payload: &[u8], wanted: &'static str) -> Result<(), StatementError> {
         let head: Self = json::parse(payload, MAX_BUNDLE_BYTES)?;
         if head.statement_type != STATEMENT_TYPE {

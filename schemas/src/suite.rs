@@ -622,6 +622,17 @@ impl Shape {
         }
     }
 
+    /// Whether the workload of that name is one of these.
+    pub fn may_answer(&self, cell: &Cell, workload: &Slug) -> bool {
+        match cell.via {
+            Via::Pod | Via::Loopback => *workload == cell.to,
+            Via::Service => {
+                let service = self.service(&cell.to);
+                service.zip(self.workload(workload)).is_some_and(|(service, workload)| service.selects(workload))
+            }
+        }
+    }
+
     /// The ports that a workload listens on, with what is spoken there. HTTP/1.1 and HTTP/2 share theirs.
     pub fn listens(&self, workload: &Workload) -> BTreeSet<(Protocol, u16)> {
         let services = self.services.iter().filter(|service| service.selects(workload));

@@ -1,23 +1,31 @@
-//! What a run and a verification cost, each beside a floor that is measured in the same run.
+//! What a run, a verification and a log cost, each beside a floor that is measured in the same run.
 //!
-//! usage: `[SMI_BENCH_MESH=traefik-mesh KUBECONFIG=…] cargo bench -p smi-tests`
+//! usage: `[SMI_BENCH_MESH=traefik-mesh KUBECONFIG=…] cargo bench -p smi-tests [--bench cost -- PART [OPTION…]]`
 //!
 //! - **sandbox**: the whole draft suite; its floor is the same number of requests, each over a connection of its own,
 //!   sent to a bare agent without a mesh in between, from as many lanes as the run has.
 //! - **cluster**, where a mesh is named: one run, its time broken down; its floor is the mesh's own convergence.
 //! - **verify**: a bundle of the whole draft suite; its floor is one strict verification of its signature.
+//! - **logged**: durable submissions that are answered with their proof; [`logged`] names the floors.
+//! - **growth**: what a log costs that has grown; [`growth`] says what is in it.
+//!
+//! A PART alone is measured as it says. Without one each is measured, and the last two with little: they are long.
 //!
 //! Medians of [`RUNS`] but for the cluster, because machines are noisy. The ratios are what to compare.
 
 #![allow(clippy::unwrap_used)] // a benchmark stops where it fails
 
 mod cluster;
+mod growth;
+mod logged;
+mod measure;
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clap::{Parser, Subcommand};
 use smi_agent::{Connection, Probe, Workload, probe, serve};
 use smi_schemas::report::{Result as AssertionResult, Tally, Window};
 use smi_schemas::smi::Method;
@@ -33,11 +41,41 @@ const CONCURRENCY: u32 = 16;
 const MAX_COUNT: u32 = 10_000;
 const VERIFICATIONS: u32 = 50;
 
+#[derive(Parser)]
+#[command(name = "cost")]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// What cargo says to every benchmark
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    Sandbox,
+    Verify,
+    Cluster,
+    Logged(logged::Options),
+    Growth(growth::Options),
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    sandbox(&runtime);
-    verification(&runtime);
-    cluster::run(&runtime);
+    match Arguments::parse().part {
+        Some(Part::Sandbox) => sandbox(&runtime),
+        Some(Part::Verify) => verification(&runtime),
+        Some(Part::Cluster) => cluster::run(&runtime),
+        Some(Part::Logged(options)) => logged::run(&runtime, &options),
+        Some(Part::Growth(options)) => growth::run(&runtime, &options),
+        None => {
+            sandbox(&runtime);
+            verification(&runtime);
+            cluster::run(&runtime);
+            logged::run(&runtime, &logged::Options::short());
+            growth::run(&runtime, &growth::Options::short());
+        }
+    }
 }
 
 fn sandbox(runtime: &tokio::runtime::Runtime) {

@@ -332,7 +332,7 @@ async fn a_view_that_is_not_the_fold_is_named() {
     assert_eq!((code, detail.contains("it is older")), (Code::AuditViewDiffers, true), "{detail}");
     let (code, detail) = log
         .altered(json("/v1/feed", |feed| {
-            *feed = feed.replacen(r#""signer":"careful-vendor""#, r#""signer":"vendor""#, 1)
+            *feed = feed.replacen(r#""signer":"careful-vendor""#, r#""signer":"vendor""#, 1);
         }))
         .await;
     assert_eq!(code, Code::AuditFeedDiffers);

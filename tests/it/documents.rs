@@ -12,6 +12,7 @@ fn stored_json_schemas_are_the_generated_ones() {
     let mut all = documents::all();
     all.push(smi_keys::keyring::document());
     all.push(("verdict.v1.json", documents::of::<smi_verifier::verdict::Verdict>()));
+    all.push(("audit.v1.json", documents::of::<smi_verifier::audit::report::Report>()));
     for (name, schema) in &all {
         let text = serde_json::to_string_pretty(schema).unwrap() + "\n";
         if smi_tests::update() {

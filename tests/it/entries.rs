@@ -56,6 +56,25 @@ impl Log {
         found["state"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
     }
 
+    /// What the verifier says of what waits, and where it puts the bundles.
+    fn waiting(&self) -> (String, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = folder.path().join("keyring.json");
+        std::fs::write(&keyring, vectors::keyring_with(None).to_bytes()).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_verifier"));
+        command
+            .arg("waiting")
+            .arg(self.publisher.url(""))
+            .arg("--keyring")
+            .arg(keyring)
+            .arg("--fetch")
+            .arg(folder.path());
+        let suite = smi_tests::root().join("tests/vectors/suite.json");
+        let output = command.arg("--suite").arg(suite).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), folder)
+    }
+
     /// The results that the cells of the first row show; `None` for a cell that is withdrawn.
     async fn shown(&self) -> Vec<Option<Digest>> {
         let view = self.json("/v1/view.json").await;
@@ -89,6 +108,11 @@ async fn results_wait_for_a_review_where_the_keyring_says_so() {
         (waiting[0]["payload"].as_str(), waiting[1]["index"].as_u64()),
         (Some(first.to_string().as_str()), Some(2))
     );
+
+    let (said, folder) = log.waiting();
+    assert!(said.contains("2 results wait for a review.") && said.matches("verdict   accepted").count() == 2, "{said}");
+    let file = folder.path().join(format!("{}.json", first.hex()));
+    assert_eq!(std::fs::read(file).unwrap(), result("careful-vendor", 1));
 
     log.refused(&programme::review("vendor", first, Verdict::Accept), Code::KeyRole).await;
     log.accepted(&programme::review("reviewer", first, Verdict::Accept)).await;

@@ -9,6 +9,7 @@ mod discrimination;
 mod documents;
 mod entries;
 mod execute;
+mod fuzz;
 mod house;
 mod interop;
 mod judge;

@@ -273,6 +273,8 @@ async fn other_roads_lead_to_a_problem() {
         ("/v1/bundles", StatusCode::METHOD_NOT_ALLOWED),
         (absent.as_str(), StatusCode::NOT_FOUND),
         ("/v1/bundles/..%2f..%2fetc", StatusCode::NOT_FOUND),
+        ("/v1/bundles/%ff", StatusCode::NOT_FOUND),
+        ("/tile/%ff", StatusCode::NOT_FOUND),
     ] {
         let answer = publisher.get(path).await;
         assert_eq!(answer.status(), status, "{path}");

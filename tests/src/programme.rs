@@ -13,7 +13,7 @@ use reqwest::Client;
 use smi_keys::keyring::Keyring;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::{Kept, PACE, Publishing, publish, recover};
+use smi_publisher::heads::{Kept, PACE, Publishing, RENEWAL, publish, recover};
 use smi_publisher::http::{self, Publisher};
 use smi_publisher::intake::{DAILY_QUOTA, Intake};
 use smi_publisher::log::{Log, Signer, Submission};
@@ -89,6 +89,7 @@ impl Running {
             feed: Arc::clone(&feed),
             witnesses,
             pace: PACE,
+            renewal: RENEWAL,
             kept,
             meters: Arc::clone(&meters),
             published: show,

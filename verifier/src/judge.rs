@@ -444,24 +444,23 @@ fn decide(unmet: &[(Role, Code)]) -> Option<Judgement> {
 
 /// Why the requests of a cell are not what it expects, if they are not.
 fn disagrees(shape: &Shape, cell: &Cell, tally: &Tally) -> Option<Code> {
-    let destinations = shape.destinations(cell);
-    let expected: Vec<&Slug> = match &cell.expect {
+    let only_expected = match &cell.expect {
         Expect::Deny => return not_denied(tally),
-        Expect::Allow => destinations.into_iter().collect(),
-        Expect::Only(workload) => vec![workload],
-        Expect::Spread(workloads) => workloads.iter().collect(),
+        Expect::Allow => tally.answered.keys().all(|workload| shape.may_answer(cell, workload)),
+        Expect::Only(only) => tally.answered.keys().all(|workload| workload == only),
+        Expect::Spread(workloads) => tally.answered.keys().all(|workload| workloads.contains(workload)),
         Expect::Shares(_) => return None,
     };
-    if tally.answered.keys().any(|workload| !expected.contains(&workload)) {
+    if !only_expected {
         return Some(Code::WrongResponder);
     }
     if tally.non_answers() > 0 {
         let unresolved = tally.unanswered.keys().all(|outcome| *outcome == Unanswered::NameError);
         return Some(if unresolved { Code::NameUnresolved } else { Code::NotDelivered });
     }
-    let silent = |workload: &&Slug| !tally.answered.contains_key(*workload);
-    let spread = matches!(cell.expect, Expect::Spread(_));
-    (spread && expected.iter().any(silent)).then_some(Code::WrongResponder)
+    let Expect::Spread(workloads) = &cell.expect else { return None };
+    let silent = |workload: &Slug| !tally.answered.contains_key(workload);
+    workloads.iter().any(silent).then_some(Code::WrongResponder)
 }
 
 fn not_denied(tally: &Tally) -> Option<Code> {

@@ -43,7 +43,8 @@ pub struct Ledger {
     suites: BTreeSet<Version>,
 }
 
-type RunBits = u128;
+/// Bytes, because a number would be aligned, and so take more room.
+type RunBits = [u8; 16];
 
 /// What is known of a result.
 #[derive(Clone, Copy, Debug)]
@@ -239,5 +240,5 @@ fn place<T: Ord + Clone>(places: &mut BTreeMap<T, u32>, name: &T) -> u32 {
 
 /// A run id is 32 hexadecimal digits by construction.
 fn bits(run: &RunId) -> RunBits {
-    u128::from_str_radix(run.as_str(), 16).unwrap_or_default()
+    u128::from_str_radix(run.as_str(), 16).unwrap_or_default().to_be_bytes()
 }

@@ -23,6 +23,7 @@
 //! attributable, no more.
 
 pub mod audit;
+pub mod bulk;
 pub mod capability;
 pub mod judge;
 pub mod ledger;
@@ -59,7 +60,7 @@ use smi_schemas::{Digest, Timestamp};
 use crate::capability::summarize;
 use crate::judge::{Context, MAX_ATTEMPTS, judge};
 use crate::policy::{MAX_CLOCK_SKEW_SECONDS, Policy};
-use crate::receipt::{Proven, Receipt};
+use crate::receipt::{Heads, Proven, Receipt};
 
 /// Characters of a finding's detail.
 const MAX_DETAIL_CHARS: usize = 300;
@@ -228,6 +229,11 @@ pub fn checks<T>(stages: &[Stage], result: &Result<T, Refused>, undecided: &[Sta
 
 /// Verifies a bundle's bytes against a policy at a time.
 pub fn verify(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
+    verify_with(bytes, policy, now, &Heads::default())
+}
+
+/// The same, with checkpoints that were verified under the policy before.
+fn verify_with(bytes: &[u8], policy: &Policy, now: Timestamp, heads: &Heads) -> Result<Verified, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?;
     let signer = signed(&bundle, &policy.keyring)?;
@@ -236,7 +242,7 @@ pub fn verify(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Verified,
     }
     let mut verified = result(bundle.bare(), signer, policy, now)?;
     let finished_at = verified.statement.predicate.run.finished_at;
-    verified.proven = receipt::check(&bundle, signer, finished_at, policy, now)?;
+    verified.proven = receipt::check(&bundle, signer, finished_at, policy, now, heads)?;
     Ok(verified)
 }
 
@@ -244,6 +250,17 @@ pub fn verify(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Verified,
 fn result(bundle: Bundle, signer: &Entry, policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
     said::alone(&bundle)?;
     let statement = statement(&bundle, Statement::read)?;
+    judged(bundle, statement, signer, policy, now)
+}
+
+/// The stages after the statement, which the bundle's payload was read as.
+fn judged(
+    bundle: Bundle,
+    statement: Statement,
+    signer: &Entry,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Verified, Refused> {
     let predicate = &statement.predicate;
     signer_may(signer, &statement)?;
     let suite = suite(predicate, policy)?;

@@ -508,6 +508,29 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_kept_to_the_byte() {
+        let signature = line("a", &[1; 5]);
+        let text = "a".repeat(MAX_NOTE_BYTES - signature.len() - 3);
+        let note = |text: &str| Note::read(format!("{text}\n\n{signature}").as_bytes());
+        assert_eq!(note(&format!("a{text}")).unwrap().to_bytes().len(), MAX_NOTE_BYTES);
+        assert_eq!(note(&format!("aa{text}")), Err(NoteError::Size));
+
+        // A note with room for one signature more, and with one byte less.
+        let more = line("b", &[1; 5]);
+        let [more] = <[_; 1]>::try_from(NoteSignature::read_lines(more.as_bytes()).unwrap()).unwrap();
+        let mut full = note(&text[more.to_line().len() - 1..]).unwrap();
+        assert_eq!(full.push(more.clone()), Ok(()));
+        assert_eq!(full.to_bytes().len(), MAX_NOTE_BYTES);
+        let mut full = note(&text[more.to_line().len() - 2..]).unwrap();
+        assert_eq!(full.push(more), Err(NoteError::Size));
+
+        let name = "a".repeat(MAX_NOTE_BYTES - signature.len() + 1);
+        assert_eq!(NoteSignature::read_lines(line(&name, &[1; 5]).as_bytes()).unwrap().len(), 1);
+        let longer = line(&format!("a{name}"), &[1; 5]);
+        assert_eq!(NoteSignature::read_lines(longer.as_bytes()), Err(NoteError::Size));
+    }
+
+    #[test]
     fn what_witnesses_answer_is_read_as_in_a_note() {
         let answer = [line("a", &[1; 76]), line("b", &[2; 76])].concat();
         let lines = NoteSignature::read_lines(answer.as_bytes()).unwrap();

@@ -65,8 +65,8 @@ pub const SIZE_MEDIA_TYPE: &str = "text/x.tlog.size";
 /// Bytes of the lines before a checkpoint. Most of it is for data that nobody signed.
 pub const MAX_HEAD_BYTES: usize = 128 * 1024;
 
-/// Bytes of a proof with its checkpoint.
-pub const MAX_BYTES: usize = MAX_HEAD_BYTES + MAX_NOTE_BYTES;
+/// Bytes of a proof with its checkpoint, and of the empty line between.
+pub const MAX_BYTES: usize = MAX_HEAD_BYTES + 1 + MAX_NOTE_BYTES;
 
 /// Why text is not a proof.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -372,9 +372,14 @@ mod tests {
         let fits = (MAX_HEAD_BYTES - fixed) / 4 * 3;
         assert_eq!(with(0, fits), Ok(()));
         assert_eq!(with(0, fits + 1), Err(ProofTextError::Size));
-        let request = |bytes: usize| AddCheckpoint { old: 0, proof: Vec::new(), note_bytes: vec![b'\n'; bytes] };
-        assert!(AddCheckpoint::read(&request(MAX_NOTE_BYTES).to_bytes()).is_ok());
-        assert_eq!(AddCheckpoint::read(&request(MAX_NOTE_BYTES + 1).to_bytes()), Err(ProofTextError::Size));
+        let read = |head: usize, note: usize| {
+            let head = format!("{}\n", "a".repeat(head - 1));
+            let bytes = [head.as_bytes(), b"\n", &vec![b'\n'; note]].concat();
+            split(&bytes).map(|(head, note)| (head.len(), note.len()))
+        };
+        assert_eq!(read(MAX_HEAD_BYTES, MAX_NOTE_BYTES), Ok((MAX_HEAD_BYTES, MAX_NOTE_BYTES)));
+        assert_eq!(read(MAX_HEAD_BYTES + 1, 1), Err(ProofTextError::Size));
+        assert_eq!(read(MAX_HEAD_BYTES - 1, MAX_NOTE_BYTES + 1), Err(ProofTextError::Size));
         assert_eq!(TlogProof::read(&vec![b'a'; MAX_BYTES + 1]), Err(ProofTextError::Size));
     }
 

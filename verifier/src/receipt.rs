@@ -16,6 +16,9 @@
 //! times, and the tree was the log's newest **no earlier than** the *k*-th largest. Without a quorum there is no time but
 //! the publisher's word, and none is told. A result that claims to have ended after it was logged is refused.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
 use smi_keys::keyring::{Entry as Key, Keyring, Role};
 use smi_schemas::Timestamp;
 use smi_schemas::bundle::{Bundle, LogEntry};
@@ -30,6 +33,9 @@ use crate::{Refused, Stage, refusal, refuse};
 
 /// The stages of a receipt, in order.
 pub const STAGES: [Stage; 5] = [Stage::Checkpoint, Stage::Inclusion, Stage::Quorum, Stage::InForce, Stage::Freshness];
+
+/// Checkpoints that are remembered while many bundles are verified.
+const MAX_HEADS: usize = 1024;
 
 /// A place in a log, proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +82,7 @@ pub(crate) fn check(
     finished_at: Timestamp,
     policy: &Policy,
     now: Timestamp,
+    heads: &Heads,
 ) -> Result<Proven, Refused> {
     let missing = |why: &str| match policy.receipts {
         Receipts::Require => refuse(Stage::Checkpoint, Code::ReceiptMissing, why),
@@ -87,14 +94,14 @@ pub(crate) fn check(
     let Some(log) = log_key(&policy.keyring) else { return missing("the keyring names no log") };
     let mut passed = Vec::new();
 
-    let head = open(entry.checkpoint.as_bytes(), &log);
-    let head = head.map_err(|error| refusal(Stage::Checkpoint, Code::ReceiptCheckpoint, error))?;
+    let shared = heads.of(&entry.checkpoint, &log);
+    let head = shared.head.as_ref().map_err(Refused::clone)?;
     passed.push(Stage::Checkpoint);
 
-    inclusion(bundle, entry, signer, &log, &head)?;
+    inclusion(bundle, entry, signer, &log, head)?;
     passed.push(Stage::Inclusion);
 
-    let (witnesses, times) = quorum(&head, &policy.keyring)?;
+    let (witnesses, times) = shared.quorum.get_or_init(|| quorum(head, &policy.keyring)).clone()?;
     if times.is_some() {
         passed.push(Stage::Quorum);
     }
@@ -118,6 +125,38 @@ pub(crate) fn check(
         times,
     };
     Ok(Proven { receipt: Some(receipt), passed })
+}
+
+/// Checkpoints that were verified under one keyring: bundles that share one have it verified once.
+#[derive(Debug, Default)]
+pub(crate) struct Heads(Mutex<BTreeMap<String, Arc<Shared>>>);
+
+/// The witnesses that count, and what their times prove.
+type Quorum = (Vec<Slug>, Option<Times>);
+
+/// A checkpoint, and what its cosignatures prove once anybody has asked.
+#[derive(Debug)]
+struct Shared {
+    head: Result<SignedCheckpoint, Refused>,
+    quorum: OnceLock<Result<Quorum, Refused>>,
+}
+
+impl Heads {
+    /// A checkpoint by its text, which alone decides what comes of it.
+    fn of(&self, text: &str, log: &NoteKey) -> Arc<Shared> {
+        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
+            return Arc::clone(known);
+        }
+        // Two that are as fast as each other compute the same.
+        let head = open(text.as_bytes(), log);
+        let head = head.map_err(|error| refusal(Stage::Checkpoint, Code::ReceiptCheckpoint, error));
+        let shared = Arc::new(Shared { head, quorum: OnceLock::new() });
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MAX_HEADS {
+            known.insert(text.to_owned(), Arc::clone(&shared));
+        }
+        shared
+    }
 }
 
 /// The key that signs checkpoints, as notes know it.

@@ -22,11 +22,11 @@ use smi_schemas::record::{
     KEYRING_TYPE, KeyringChange, Predicate, REVIEW_TYPE, Record, Release, Review, SUITE_TYPE, SUPERSESSION_TYPE,
     Supersession, WITHDRAWAL_TYPE, Withdrawal,
 };
-use smi_schemas::statement::predicate_type;
+use smi_schemas::statement::Payload;
 use smi_schemas::{Digest, Timestamp};
 
 use crate::policy::Policy;
-use crate::{Refused, Stage, Verified, refusal, refuse, result, role_may, shape, size, statement};
+use crate::{Refused, Stage, Verified, judged, refusal, refuse, result, role_may, shape, size, statement};
 use crate::{not_revoked, signed as signed_by};
 
 /// A bundle that passed every stage which does not depend on order. Only this module makes one.
@@ -94,10 +94,20 @@ impl Said {
         &self.says
     }
 
+    /// The same without the observations of a result, which nobody needs who admits it to a log: they are most of its
+    /// memory, and are let go of most cheaply where they were read.
+    #[must_use]
+    pub fn without_observations(mut self) -> Self {
+        if let What::Result(verified) = &mut self.says {
+            verified.statement.predicate.assertions = Vec::new();
+        }
+        self
+    }
+
     /// Its leaf.
     pub fn leaf(&self) -> Leaf {
         let keys: Vec<String> = self.signers.iter().map(|signer| signer.key.to_spki_pem()).collect();
-        Leaf::of(&self.bundle, keys.iter().map(String::as_str))
+        Leaf::with_payload(self.payload, &self.bundle, keys.iter().map(String::as_str))
     }
 }
 
@@ -121,17 +131,27 @@ pub fn verify_logged(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Sa
 }
 
 fn said(bundle: Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
-    let says = match statement(&bundle, predicate_type)?.as_str() {
-        KEYRING_TYPE => return keyring(bundle, Some(&policy.keyring)),
-        SUITE_TYPE => What::Suite(record(&bundle, signer)?),
-        REVIEW_TYPE => What::Review(record(&bundle, signer)?),
-        WITHDRAWAL_TYPE => What::Withdrawal(record(&bundle, signer)?),
-        SUPERSESSION_TYPE => What::Supersession(record(&bundle, signer)?),
-        // What is no type at all is refused as no result.
-        _ => What::Result(Box::new(result(bundle.clone(), signer, policy, now)?)),
+    let says = match statement(&bundle, Payload::read)? {
+        Payload::Result(statement) => {
+            alone(&bundle)?;
+            What::Result(Box::new(judged(bundle.clone(), *statement, signer, policy, now)?))
+        }
+        Payload::Other(predicate_type) => match predicate_type.as_str() {
+            KEYRING_TYPE => return keyring(bundle, Some(&policy.keyring)),
+            SUITE_TYPE => What::Suite(record(&bundle, signer)?),
+            REVIEW_TYPE => What::Review(record(&bundle, signer)?),
+            WITHDRAWAL_TYPE => What::Withdrawal(record(&bundle, signer)?),
+            SUPERSESSION_TYPE => What::Supersession(record(&bundle, signer)?),
+            // What is no type at all is refused as no result.
+            _ => What::Result(Box::new(result(bundle.clone(), signer, policy, now)?)),
+        },
+    };
+    let payload = match &says {
+        What::Result(verified) => verified.payload_digest(),
+        _ => bundle.payload_digest(),
     };
     let signers = vec![Signer::of(signer)];
-    Ok(Said { payload: bundle.payload_digest(), bundle, signers, says })
+    Ok(Said { bundle, payload, signers, says })
 }
 
 /// Verifies the first keyring of a log, which nothing but itself speaks for.

@@ -279,6 +279,7 @@ mod tests {
                 for kind in [TileKind::Entries, TileKind::Hashes { level: 0 }, TileKind::Hashes { level: MAX_LEVEL }] {
                     let path = TilePath::new(kind, index, width).unwrap();
                     assert_eq!(path.to_string().parse(), Ok(path), "{path}");
+                    assert_eq!((path.kind(), path.index(), path.width()), (kind, index, width));
                 }
             }
         }
@@ -404,6 +405,13 @@ mod tests {
                 assert!(decode_entries(&bytes, other).is_err());
             }
         }
+    }
+
+    #[test]
+    fn the_largest_tiles_have_as_many_bytes_as_is_said() {
+        let entry = vec![0; MAX_ENTRY_BYTES];
+        assert_eq!(encode_entries(&[entry.as_slice(); 256]).unwrap().len(), MAX_ENTRY_TILE_BYTES);
+        assert_eq!(encode_hashes(&[Hash::EMPTY; 256]).unwrap().len(), MAX_HASH_TILE_BYTES);
     }
 
     #[test]

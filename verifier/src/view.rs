@@ -40,6 +40,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,8 +61,8 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct View {
     /// Every entry, in short: a revocation may look back.
     entries: Vec<Folded>,
-    /// The index of each result.
-    results: BTreeMap<Digest, u32>,
+    /// The index of each result, beside the first bytes of its digest: the whole digest is with the entry.
+    results: BTreeSet<(u64, u32)>,
     keyring: Option<InForce>,
     revoked: BTreeMap<u32, u64>,
     meshes: Names<Slug>,
@@ -69,6 +70,7 @@ pub struct View {
     signers: Names<(Slug, String)>,
     targets: Names<String>,
     tests: Names<Vec<Test>>,
+    kinds: Names<Kind>,
     counted: Counted,
 }
 
@@ -91,8 +93,9 @@ type Test = (Api, Option<ApiVersion>);
 /// A run: when it ended, and its index.
 type Run = (Timestamp, u32);
 
-/// A signer's runs of the same tests.
-type Runs = BTreeSet<Run>;
+/// A signer's runs of the same tests, by when they ended and their index, of which the entries know the former. A run
+/// is nearly always added at the end.
+type Runs = Vec<u32>;
 
 /// What was said of a result.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,16 +125,25 @@ enum FoldedSays {
 #[derive(Clone, Debug)]
 struct FoldedResult {
     payload: Digest,
+    finished_at: Timestamp,
+    kind: u32,
+    after_review: bool,
+}
+
+/// What many results have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
     row: RowKey,
     target: u32,
     tests: u32,
-    finished_at: Timestamp,
-    after_review: bool,
-    apis: [Option<Brief>; Api::ALL.len()],
+    summaries: Briefs,
 }
 
+/// What is said of each API.
+type Briefs = [Option<Brief>; Api::ALL.len()];
+
 /// An API's summary without what others say already.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Brief {
     capability: smi_schemas::feed::Capability,
     compliance: smi_schemas::feed::Compliance,
@@ -289,10 +301,10 @@ impl View {
         // 2^32 entries are more than any memory holds.
         let Ok(index) = u32::try_from(self.entries.len()) else { return };
         let signer = self.signers.place(&(entry.signer.clone(), entry.key_id.clone()));
-        let result = |digest: &Digest| self.results.get(digest).copied().unwrap_or(u32::MAX);
+        let result = |digest: &Digest| self.find(digest).unwrap_or(u32::MAX);
         let says = match &entry.says {
             Says::Result(tested) => {
-                self.results.insert(entry.payload, index);
+                self.results.insert((prefix(&entry.payload), index));
                 FoldedSays::Result(self.folded(entry.payload, tested))
             }
             Says::Review { result: of, verdict, .. } => {
@@ -379,6 +391,15 @@ impl View {
         self.revoked.get(&signer).is_some_and(|from| u64::from(index) >= *from)
     }
 
+    fn kind(&self, result: &FoldedResult) -> Option<Kind> {
+        self.kinds.name(result.kind).copied()
+    }
+
+    /// A run, as runs are ordered.
+    fn run(&self, index: u32) -> Run {
+        (self.result(index).map_or(Timestamp::EPOCH, |(_, result)| result.finished_at), index)
+    }
+
     fn result(&self, index: u32) -> Option<(u32, &FoldedResult)> {
         match self.entries.get(index as usize) {
             Some(Folded { signer, says: FoldedSays::Result(result) }) => Some((*signer, result)),
@@ -386,37 +407,61 @@ impl View {
         }
     }
 
+    /// The index of the last result of this digest.
+    fn find(&self, payload: &Digest) -> Option<u32> {
+        let prefix = prefix(payload);
+        let mut alike = self.results.range((prefix, 0)..=(prefix, u32::MAX)).rev();
+        alike
+            .find(|(_, index)| self.result(*index).is_some_and(|(_, result)| result.payload == *payload))
+            .map(|(_, index)| *index)
+    }
+
     fn show(&mut self, index: u32) {
-        if let Some((signer, FoldedResult { row, tests, finished_at, .. })) = self.result(index)
-            && !self.is_revoked(signer, index)
-        {
-            let (row, tests, run) = (*row, *tests, (*finished_at, index));
-            self.counted.rows.entry(row).or_default().entry(tests).or_default().entry(signer).or_default().insert(run);
+        let Some((signer, result)) = self.result(index) else { return };
+        let Some(Kind { row, tests, .. }) = self.kind(result).filter(|_| !self.is_revoked(signer, index)) else {
+            return;
+        };
+        let run = self.run(index);
+        let mut runs = mem::take(self.runs(row, tests, signer));
+        if runs.last().is_none_or(|last| self.run(*last) < run) {
+            runs.push(index);
+        } else if let Err(place) = runs.binary_search_by(|other| self.run(*other).cmp(&run)) {
+            runs.insert(place, index);
         }
+        *self.runs(row, tests, signer) = runs;
+    }
+
+    fn runs(&mut self, row: RowKey, tests: u32, signer: u32) -> &mut Runs {
+        self.counted.rows.entry(row).or_default().entry(tests).or_default().entry(signer).or_default()
     }
 
     fn hide(&mut self, index: u32) {
-        let Some((signer, FoldedResult { row, tests, finished_at, .. })) = self.result(index) else { return };
-        let (row, tests, run) = (*row, *tests, (*finished_at, index));
+        let Some((signer, result)) = self.result(index) else { return };
+        let Some(Kind { row, tests, .. }) = self.kind(result) else { return };
         let Some(groups) = self.counted.rows.get_mut(&row) else { return };
         if let Some(signers) = groups.get_mut(&tests) {
             if let Some(runs) = signers.get_mut(&signer) {
-                runs.remove(&run);
+                runs.retain(|other| *other != index);
+                if runs.is_empty() {
+                    signers.remove(&signer);
+                }
             }
-            signers.retain(|_, runs| !runs.is_empty());
+            if signers.is_empty() {
+                groups.remove(&tests);
+            }
         }
-        groups.retain(|_, signers| !signers.is_empty());
-        self.counted.rows.retain(|_, groups| !groups.is_empty());
+        if groups.is_empty() {
+            self.counted.rows.remove(&row);
+        }
     }
 
     fn folded(&mut self, payload: Digest, tested: &Tested) -> FoldedResult {
-        let mut apis = [None; Api::ALL.len()];
-        for (slot, api) in apis.iter_mut().zip(Api::ALL) {
+        let mut briefs = [None; Api::ALL.len()];
+        for (slot, api) in briefs.iter_mut().zip(Api::ALL) {
             *slot = tested.apis.iter().find(|summary| summary.api == api).map(Brief::of);
         }
         let tests = tested.apis.iter().map(|summary| (summary.api, summary.version)).collect();
-        FoldedResult {
-            payload,
+        let kind = Kind {
             row: (
                 self.meshes.place(&tested.mesh),
                 self.versions.place(&tested.mesh_version),
@@ -424,10 +469,10 @@ impl View {
             ),
             target: self.targets.place(&tested.target),
             tests: self.tests.place(&tests),
-            finished_at: tested.finished_at,
-            after_review: tested.after_review,
-            apis,
-        }
+            summaries: briefs,
+        };
+        let kind = self.kinds.place(&kind);
+        FoldedResult { payload, finished_at: tested.finished_at, kind, after_review: tested.after_review }
     }
 
     /// Entries that were folded.
@@ -442,7 +487,7 @@ impl View {
 
     /// What became of a result; none if there is no such result.
     pub fn state(&self, payload: &Digest) -> Option<State> {
-        let index = *self.results.get(payload)?;
+        let index = self.find(payload)?;
         let (signer, result) = self.result(index)?;
         let fate = self.counted.fates.get(&index).copied().unwrap_or_default();
         Some(match fate {
@@ -481,10 +526,10 @@ impl View {
         let mut cells: BTreeMap<Test, BTreeMap<u32, Run>> = BTreeMap::new();
         for (tests, signers) in groups {
             for (signer, runs) in signers {
-                let Some(last) = runs.last() else { continue };
+                let Some(last) = runs.last().map(|last| self.run(*last)) else { continue };
                 for test in self.tests.name(*tests).into_iter().flatten() {
-                    let current = cells.entry(*test).or_default().entry(*signer).or_insert(*last);
-                    *current = (*current).max(*last);
+                    let current = cells.entry(*test).or_default().entry(*signer).or_insert(last);
+                    *current = (*current).max(last);
                 }
             }
         }
@@ -496,7 +541,7 @@ impl View {
         let standing: Vec<_> = signers.values().filter(stands).copied().collect();
         let current = standing.iter().max().and_then(|(_, index)| self.current(*index, api, version));
         let says = |(_, index): &Run| {
-            let brief = self.result(*index).and_then(|(_, result)| result.brief(api));
+            let brief = self.result(*index).and_then(|(_, result)| self.brief(result, api));
             brief.map(|brief| (brief.capability, brief.compliance))
         };
         Cell {
@@ -510,7 +555,7 @@ impl View {
 
     fn current(&self, index: u32, api: Api, version: Option<ApiVersion>) -> Option<Current> {
         let (signer, result) = self.result(index)?;
-        let Brief { capability, compliance, claimed_unsupported, passed, failed, scored } = result.brief(api)?;
+        let Brief { capability, compliance, claimed_unsupported, passed, failed, scored } = self.brief(result, api)?;
         Some(Current {
             summary: ApiSummary {
                 api,
@@ -525,14 +570,19 @@ impl View {
             index: index.into(),
             payload: result.payload,
             signer: self.signers.name(signer)?.0.clone(),
-            target: self.targets.name(result.target)?.clone(),
+            target: self.targets.name(self.kind(result)?.target)?.clone(),
             finished_at: result.finished_at,
         })
     }
 
+    fn brief(&self, result: &FoldedResult, api: Api) -> Option<Brief> {
+        let at = Api::ALL.iter().position(|known| *known == api)?;
+        self.kind(result)?.summaries[at]
+    }
+
     fn waiting(&self, index: u32) -> Option<Waiting> {
         let (signer, result) = self.result(index)?;
-        let (mesh, mesh_version, suite) = result.row;
+        let (mesh, mesh_version, suite) = self.kind(result)?.row;
         Some(Waiting {
             index: index.into(),
             payload: result.payload,
@@ -565,13 +615,6 @@ impl Document {
     }
 }
 
-impl FoldedResult {
-    fn brief(&self, api: Api) -> Option<Brief> {
-        let at = Api::ALL.iter().position(|known| *known == api)?;
-        self.apis[at]
-    }
-}
-
 impl Brief {
     fn of(summary: &ApiSummary) -> Self {
         // No suite has so many assertions.
@@ -585,6 +628,11 @@ impl Brief {
             scored: count(summary.scored),
         }
     }
+}
+
+fn prefix(digest: &Digest) -> u64 {
+    let [first, ..] = digest.as_bytes().as_chunks().0 else { return 0 };
+    u64::from_be_bytes(*first)
 }
 
 impl<T> Default for Names<T> {

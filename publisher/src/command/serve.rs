@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::{Publishing, publish};
+use smi_publisher::heads::{Publishing, RENEWAL, publish};
 use smi_publisher::http::{self, BODY_TIMEOUT, MAX_STREAMS, Publisher};
 use smi_publisher::intake::Intake;
 use smi_publisher::meters::Meters;
@@ -80,6 +80,7 @@ async fn run(
             feed: Arc::clone(&feed),
             witnesses,
             pace: Duration::from_secs(arguments.witness_pace),
+            renewal: RENEWAL,
             kept,
             meters: Arc::clone(&meters),
             published: show,

@@ -50,7 +50,7 @@ use super::{Addition, Cause, CommitError, Damage, Mark, OpenError, Store, StoreE
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of pages that sled keeps in memory.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Bytes of the file system that commits leave free, so that sled, which does not recover from it, never meets a full
 /// disk: what is refused is a batch, with nothing changed.
@@ -252,12 +252,15 @@ impl Store for SledStore {
             return Ok(());
         }
         let tip = writing.tip;
-        let blobs =
-            batch.iter().flat_map(|addition| [addition.leaf.as_slice(), &addition.blob]).collect::<Vec<_>>().concat();
-        self.check_room(blobs.len() + batch.iter().map(|addition| addition.entry.len()).sum::<usize>())?;
+        let bytes = |addition: &Addition| addition.leaf.len() + addition.blob.len() + addition.entry.len();
+        self.check_room(batch.iter().map(bytes).sum())?;
 
         // A crash or a failure here leaves bytes beyond the end that `h` records. The next commit overwrites them.
-        self.blobs.write_all_at(&blobs, tip.blob_bytes).map_err(failed)?;
+        let mut end = tip.blob_bytes;
+        for part in batch.iter().flat_map(|addition| [&addition.leaf, &addition.blob]) {
+            self.blobs.write_all_at(part, end).map_err(failed)?;
+            end += part.len() as u64;
+        }
 
         // From here on a failure is not retried: after a sync that failed, the kernel may have dropped what it could
         // not write, and the next one would succeed without it.

@@ -1,8 +1,8 @@
 //! A log asks its witnesses to cosign.
 //!
-//! Every witness is asked at the same time, and none is waited for longer than [`REQUEST_TIMEOUT`]. Of each is remembered
-//! the size that it saw last, from which the proof leads to the new checkpoint. Where it saw another one, it says so, and
-//! is asked once more from there.
+//! Every witness is asked at the same time, and no request takes longer than [`REQUEST_TIMEOUT`]. Of each is remembered
+//! the size that it saw last, from which the proof leads to the new checkpoint. Where it saw another one, it says so,
+//! and is asked once more from there.
 //!
 //! What a witness answers is verified before it counts: over exactly the checkpoint that it was asked about, with the
 //! key that the keyring has for it. Signatures by other keys are read over.

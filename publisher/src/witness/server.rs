@@ -260,8 +260,8 @@ impl Witness {
         logs
     }
 
-    /// Judges the body of an `add-checkpoint`, and cosigns its checkpoint. When that is returned, it survives a power cut
-    /// that the checkpoint was cosigned.
+    /// Judges the body of an `add-checkpoint`, and cosigns its checkpoint. When the cosignature is returned, it survives
+    /// a power cut that it was made.
     pub fn add_checkpoint(&self, body: &[u8], now: Timestamp) -> Result<NoteSignature, Refusal> {
         let AddCheckpoint { old, proof, note_bytes } = AddCheckpoint::read(body)?;
         let note = Note::read(&note_bytes).map_err(Refusal::Note)?;
@@ -301,8 +301,8 @@ impl Witness {
         }
     }
 
-    /// The checkpoint that was cosigned last of the log whose origin has this hash; none before the first, and none of a
-    /// log that is not known.
+    /// The checkpoint that was cosigned last of the log whose origin has this hash; none before the first, and none of
+    /// a log that is not known.
     pub fn latest(&self, hash: &str) -> Result<Option<Vec<u8>>, StateError> {
         let Some(log) = self.logs.get(hash) else { return Ok(None) };
         let mut cell = log.cell.lock().unwrap_or_else(PoisonError::into_inner);

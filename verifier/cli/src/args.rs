@@ -24,21 +24,20 @@ pub(crate) enum Command {
     Suite(Suite),
     /// Audit a publisher: read its whole log and hold everything that it serves against it
     Audit(Audit),
+    /// List what waits at a publisher for a review, each verified
+    Waiting(Waiting),
     /// Audit a publisher again and again, and tell what is new, one JSON object a line
     Watch(Watch),
 }
 
 /// Which publisher, and what is trusted.
 #[derive(Args)]
-pub(crate) struct Audited {
+pub(crate) struct Asked {
     /// The publisher's address, such as https://results.example.org
     pub(crate) url: Url,
     /// A keyring of the log, of whatever version, that is known to be right
     #[arg(long, value_name = "FILE")]
     pub(crate) keyring: PathBuf,
-    /// The last checkpoint that was audited: the log must contain it. Written after a sound audit
-    #[arg(long, value_name = "FILE")]
-    pub(crate) state: Option<PathBuf>,
     /// Admit results of the sandbox, as the log of a demonstration has them
     #[arg(long)]
     pub(crate) allow_sandbox: bool,
@@ -48,6 +47,16 @@ pub(crate) struct Audited {
     /// Know this suite too, beside those of this release
     #[arg(long, value_name = "FILE")]
     pub(crate) suite: Vec<PathBuf>,
+}
+
+/// Whose log, and from where on.
+#[derive(Args)]
+pub(crate) struct Audited {
+    #[command(flatten)]
+    pub(crate) asked: Asked,
+    /// The last checkpoint that was audited: the log must contain it. Written after a sound audit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -89,10 +98,31 @@ pub(crate) struct Watch {
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  smi-verifier verify result.json --keyring keyring.json --require split=full --require access=compliant")]
+  smi-verifier waiting https://results.example.org --keyring keyring.json --fetch .
+
+What a file says in full, `smi-verifier verify FILE` prints. To decide, sign with `smi-keys statement review --bundle
+FILE` and submit.")]
+pub(crate) struct Waiting {
+    #[command(flatten)]
+    pub(crate) asked: Asked,
+    /// Write each bundle into this directory, by the digest of its payload
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fetch: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  smi-verifier verify result.json --keyring keyring.json --require split=full --require access=compliant
+  smi-verifier verify --archive results/ --keyring keyring.json --require-receipt")]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub(crate) struct Verify {
     /// The bundle, or - for standard input
-    pub(crate) bundle: PathBuf,
+    #[arg(required_unless_present = "archive")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Verify every *.json in this directory instead, on all processors
+    #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
+    pub(crate) archive: Option<PathBuf>,
     /// Who may sign what
     #[arg(long, value_name = "FILE")]
     pub(crate) keyring: PathBuf,

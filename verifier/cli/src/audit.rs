@@ -68,19 +68,17 @@ pub(crate) struct Begun {
 
 /// Begins after `last`, or else after what the last audit kept.
 pub(crate) fn begin(arguments: &Audited, last: Option<&[u8]>) -> Result<Begun, AuditError> {
-    let (keyring, TrustedKeyring { digest, .. }) = keyring(&arguments.keyring)?;
-    let rules = Rules {
-        suites: suites(&arguments.suite)?,
-        allow_sandbox: arguments.allow_sandbox,
-        allow_draft: arguments.allow_draft,
-    };
+    let asked = &arguments.asked;
+    let (keyring, TrustedKeyring { digest, .. }) = keyring(&asked.keyring)?;
+    let rules =
+        Rules { suites: suites(&asked.suite)?, allow_sandbox: asked.allow_sandbox, allow_draft: asked.allow_draft };
     let last = match last {
         Some(last) => Some(last.to_owned()),
         None => arguments.state.as_deref().map(recall).transpose()?.flatten(),
     };
     let audit = Audit::new(Trusted { keyring, digest }, rules, last.as_deref())?;
     let seen = audit.last().map(TreeHead::of);
-    let source = Source::new(&arguments.url).map_err(AuditError::Client)?;
+    let source = Source::new(&asked.url).map_err(AuditError::Client)?;
     Ok(Begun { audit, source, seen })
 }
 

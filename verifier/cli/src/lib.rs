@@ -2,6 +2,7 @@
 //!
 //! The binary is this library's [`main`], and the library is there for tests that hold a publisher against it.
 
+mod archive;
 mod args;
 mod audit;
 mod round;
@@ -9,6 +10,7 @@ mod source;
 mod suite;
 mod text;
 mod verify;
+mod waiting;
 mod watch;
 
 use std::fmt;
@@ -26,6 +28,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::verify(&arguments).map_err(|error| failed(error.code(), &error)),
         Command::Suite(arguments) => suite::suite(&arguments).map_err(|error| failed(error.code(), &error)),
         Command::Audit(arguments) => audit::audit(&arguments).map_err(|error| failed(error.code(), &error)),
+        Command::Waiting(arguments) => waiting::waiting(&arguments).map_err(|error| failed(error.code(), &error)),
         Command::Watch(arguments) => watch::watch(&arguments).map_err(|error| failed(error.code(), &error)),
     };
     let exit = exit.unwrap_or_else(|exit| exit);

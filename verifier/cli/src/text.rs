@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::waiting::Judged;
 use anstyle::{AnsiColor, Style};
 use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
@@ -11,6 +12,7 @@ use smi_verifier::audit::report::{CheckLine, Report};
 use smi_verifier::audit::{Check as AuditCheck, Counts};
 use smi_verifier::release::{Released, STAGES};
 use smi_verifier::verdict::{Accepted, Check, Explained, LogPlace, TrustedKeyring, Verdict, listed};
+use smi_verifier::view::Waiting;
 use smi_verifier::{Outcome, Refused, Stage};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -114,6 +116,38 @@ pub(crate) fn audit(out: &mut impl Write, report: &Report) -> io::Result<()> {
     };
     writeln!(out, "{words}")?;
     writeln!(out, "exit {}: {}", report.exit.code, report.exit.words)
+}
+
+/// A result that waits for a review, and what its verification says.
+pub(crate) fn waiting(out: &mut impl Write, waiting: &Waiting, result: &Judged) -> io::Result<()> {
+    let version = waiting.mesh_version.as_ref().map_or("of unknown version", |version| version.as_str());
+    writeln!(out, "entry     {}, {}", waiting.index, waiting.payload)?;
+    writeln!(out, "signer    {}", waiting.signer)?;
+    writeln!(out, "mesh      {} {version}, suite {}", waiting.mesh, waiting.suite)?;
+    writeln!(out, "claimed   finished at {}", waiting.finished_at)?;
+    match result {
+        Ok(verified) => {
+            writeln!(out, "verdict   {GOOD}accepted{GOOD:#}")?;
+            writeln!(out, "          {}", ApiSummary::HEADER)?;
+            for api in verified.apis() {
+                writeln!(out, "          {api}")?;
+            }
+        }
+        Err(refused) => {
+            writeln!(out, "verdict   {BAD}refused{BAD:#} at {}", refused.stage.as_str())?;
+            for finding in &refused.findings {
+                writeln!(out, "          {BAD}{}{BAD:#}  {}", finding.code, finding.detail)?;
+            }
+        }
+    }
+    writeln!(out)
+}
+
+/// How many wait, and the end in words.
+pub(crate) fn waiting_in_all(out: &mut impl Write, count: usize) -> io::Result<()> {
+    let exit = Exit::Success;
+    writeln!(out, "{count} {} for a review.", if count == 1 { "result waits" } else { "results wait" })?;
+    writeln!(out, "exit {}: {}", exit.number(), exit.words())
 }
 
 fn trusted(out: &mut impl Write, keyring: &TrustedKeyring) -> io::Result<()> {

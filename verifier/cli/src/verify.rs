@@ -13,6 +13,7 @@ use smi_schemas::suite::{MAX_SUITE_BYTES, SuiteError};
 use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::verdict::{TrustedKeyring, Verdict};
 
+use crate::archive::archive;
 use crate::args::{Output, Verify};
 use crate::text;
 
@@ -27,6 +28,8 @@ pub(crate) enum VerifyError {
     Suite { path: PathBuf, cause: SuiteError },
     #[error("a suite of this release: {0}")]
     Builtin(SuiteError),
+    #[error("{}: no file in it ends with .json", .0.display())]
+    Empty(PathBuf),
     #[error("the clock of this machine is out of any range")]
     Clock,
     #[error("standard output: {0}")]
@@ -38,6 +41,7 @@ impl VerifyError {
     pub(crate) fn code(&self) -> Option<Code> {
         match self {
             Self::Unreadable { .. } => Some(Code::FileUnreadable),
+            Self::Empty(_) => Some(Code::ArchiveEmpty),
             Self::Keyring { .. } => Some(Code::KeyringInvalid),
             Self::Suite { .. } => Some(Code::SuiteInvalid),
             Self::Builtin(_) | Self::Clock | Self::Output(_) => None,
@@ -57,7 +61,13 @@ pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
         receipts: if arguments.require_receipt { Receipts::Require } else { Receipts::Read },
         max_age_seconds: arguments.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)),
     };
-    let bytes = read(&arguments.bundle, MAX_BUNDLE_BYTES)?;
+    let bundle = match (&arguments.archive, &arguments.bundle) {
+        (Some(folder), _) => return archive(folder, &policy, &trusted, arguments),
+        (None, Some(bundle)) => bundle,
+        // The command line asks for one of them.
+        (None, None) => return Ok(Exit::Usage),
+    };
+    let bytes = read(bundle, MAX_BUNDLE_BYTES)?;
     let result = smi_verifier::verify(&bytes, &policy, now()?);
     let verdict = Verdict::new(&result, trusted, &arguments.require);
     match print(&verdict, arguments.output) {

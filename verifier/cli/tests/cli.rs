@@ -4,14 +4,17 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use smi_keys::SigningKey;
 use smi_keys::keyring::{Entry, Keyring, Role};
+use smi_schemas::Timestamp;
 use smi_schemas::record::Release;
 use smi_schemas::statement::Versioned;
 use smi_schemas::suite::{DRAFT, NEWEST};
+use smi_verifier::policy::{Policy, Receipts, Suites};
 
 fn vectors(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name)
@@ -132,6 +135,90 @@ fn a_reader_that_goes_away_changes_no_verdict() {
         drop(child.stdout.take());
         assert_eq!(child.wait().unwrap().code(), Some(exit), "{name}");
     }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_unix_seconds(i64::try_from(since.as_secs()).unwrap()).unwrap()
+}
+
+/// `verify --archive FOLDER`, and its lines.
+fn archive(folder: &Path, more: &[&str]) -> (Option<i32>, Vec<serde_json::Value>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
+    command.arg("verify").arg("--archive").arg(folder).arg("--keyring").arg(vectors("keyring.json"));
+    command.arg("--suite").arg(vectors("suite.json")).arg("--suite").arg(vectors("suite-draft.json"));
+    let output = command.args(["-o", "json"]).args(more).output().unwrap();
+    let lines = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code(), lines)
+}
+
+#[test]
+fn in_an_archive_each_bundle_gets_the_verdict_that_it_gets_alone() {
+    let folder = vectors("bundles");
+    let mut suites = Suites::builtin().unwrap();
+    for name in ["suite.json", "suite-draft.json"] {
+        suites.add(&fs::read(vectors(name)).unwrap()).unwrap();
+    }
+    let policy = Policy {
+        keyring: Keyring::read(&fs::read(vectors("keyring.json")).unwrap()).unwrap().0,
+        suites,
+        allow_sandbox: false,
+        allow_draft: false,
+        publication: true,
+        receipts: Receipts::Read,
+        max_age_seconds: None,
+    };
+    let (exit, mut lines) = archive(&folder, &["--for-publication"]);
+    let summary = lines.pop().unwrap();
+    let mut refused = 0;
+    for line in &lines {
+        let bundle = fs::read(folder.join(line["file"].as_str().unwrap())).unwrap();
+        let alone = smi_verifier::verify(&bundle, &policy, now());
+        assert_eq!(line["accepted"], alone.is_ok(), "{line}");
+        let grounds = alone.err().map(|refused| refused.findings).unwrap_or_default();
+        let told: Vec<_> =
+            line["findings"].as_array().into_iter().flatten().map(|found| found["code"].clone()).collect();
+        let grounds: Vec<_> = grounds.iter().map(|finding| serde_json::json!(finding.code)).collect();
+        assert_eq!(told, grounds, "{line}");
+        refused += u64::from(line["accepted"] == false);
+    }
+    let files = fs::read_dir(&folder).unwrap().count();
+    assert_eq!((exit, lines.len(), summary["refused"].as_u64()), (Some(8), files, Some(refused)), "{summary}");
+}
+
+#[test]
+fn an_archive_is_accepted_when_all_of_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, vector: &str| fs::copy(vectors(vector), folder.path().join(name)).map(drop).unwrap();
+    let (exit, lines) = archive(folder.path(), &[]);
+    assert_eq!((exit, lines.len()), (Some(6), 0), "an empty one was not meant");
+    for name in ["b.json", "a.json", "c.json"] {
+        put(name, "completed.json");
+    }
+    put("notes.txt", "vectors.json");
+    let (exit, lines) = archive(folder.path(), &["--require-receipt"]);
+    let names: Vec<_> = lines.iter().filter_map(|line| line["file"].as_str()).collect();
+    assert_eq!((exit, names), (Some(0), vec!["a.json", "b.json", "c.json"]));
+    assert_eq!((&lines[3]["accepted"], &lines[3]["exit"]["code"]), (&3.into(), &0.into()));
+    let (exit, lines) = archive(folder.path(), &["--require", "specs=full"]);
+    assert_eq!((exit, &lines[0]["unmet"][0]), (Some(3), &"specs=full".into()));
+    // Checkpoints that differ in a byte are different ones.
+    put("d.json", "bundles/receipt-checkpoint-changed.json");
+    put("e.json", "bundles/receipt-without-quorum.json");
+    let (exit, lines) = archive(folder.path(), &[]);
+    let accepted: Vec<_> = lines.iter().filter(|line| line["accepted"] == true).collect();
+    assert_eq!((exit, accepted.len()), (Some(8), 3));
+    assert_eq!(lines[3]["findings"][0]["code"], "receipt-checkpoint");
+    assert_eq!(lines[4]["findings"][0]["code"], "receipt-quorum");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smi-verifier"));
+    command.arg("verify").arg("--archive").arg(folder.path()).arg("--keyring").arg(vectors("keyring.json"));
+    let text = stdout(&command.arg("--suite").arg(vectors("suite.json")).output().unwrap());
+    assert!(
+        text.contains("accepted  a.json  sha256:") && text.contains("refused   d.json  receipt-checkpoint ("),
+        "{text}"
+    );
+    assert!(text.ends_with("Of 5 bundles, 3 are accepted and 2 refused.\nexit 8: refused\n"), "{text}");
 }
 
 #[test]

@@ -37,8 +37,8 @@ fn first_keyring() -> Keyring {
     keyring
 }
 
-fn trusted(keyring: Keyring) -> Trusted {
-    Trusted { digest: Digest::of(&keyring.to_bytes()), keyring }
+fn trusted(keyring: &Keyring) -> Trusted {
+    Trusted { digest: Digest::of(&keyring.to_bytes()), keyring: keyring.clone() }
 }
 
 fn signed(payload: &[u8], names: &[&str]) -> Vec<u8> {
@@ -79,23 +79,23 @@ impl Served {
     /// A log of a keyring and so many releases.
     fn of(releases: u64) -> Self {
         let mut served = Self::default();
-        served.push(keyring_bundle(&first_keyring(), None));
+        served.push(&keyring_bundle(&first_keyring(), None));
         for number in 0..releases {
-            served.push(release_bundle(number));
+            served.push(&release_bundle(number));
         }
         served
     }
 
-    fn push(&mut self, bundle: Vec<u8>) {
+    fn push(&mut self, bundle: &[u8]) {
         let said = match self.ledger.trusted() {
-            None => verify_first(&bundle).unwrap(),
-            Some(trusted) => verify_said(&bundle, &policy(trusted.keyring.clone()), now()).unwrap(),
+            None => verify_first(bundle).unwrap(),
+            Some(trusted) => verify_said(bundle, &policy(trusted.keyring.clone()), now()).unwrap(),
         };
         let entry = self.ledger.admit(&said).unwrap();
-        self.push_unchecked(&bundle, said, entry);
+        self.push_unchecked(bundle, &said, entry);
     }
 
-    fn push_unchecked(&mut self, bundle: &[u8], said: Said, entry: Entry) {
+    fn push_unchecked(&mut self, bundle: &[u8], said: &Said, entry: Entry) {
         let leaf = said.leaf().to_bytes();
         let keyring = match said.says() {
             What::Keyring(trusted, _) => Some(Arc::clone(trusted)),
@@ -126,7 +126,7 @@ impl Served {
             Resource::Feed { after } => {
                 let first = after.map_or(0, |after| after + 1);
                 let end = (first + 100).min(self.tree.size());
-                let entries = self.entries[first as usize..end as usize].to_vec();
+                let entries = self.entries[at(first)..at(end)].to_vec();
                 let next_after = (end < self.tree.size()).then(|| end - 1);
                 serde_json::to_vec(&Page { size: self.tree.size(), entries, next_after }).unwrap()
             }
@@ -135,7 +135,7 @@ impl Served {
                     encode_hashes(&self.tree.hashes(level, path.index(), path.width())?).unwrap()
                 }
                 TileKind::Entries => {
-                    let first = path.index() as usize * usize::from(TILE_WIDTH);
+                    let first = at(path.index()) * usize::from(TILE_WIDTH);
                     encode_entries(self.leaves.get(first..first + usize::from(path.width()))?).unwrap()
                 }
             },
@@ -144,18 +144,22 @@ impl Served {
     }
 }
 
+fn at(index: u64) -> usize {
+    usize::try_from(index).unwrap()
+}
+
 fn rules() -> Rules {
     // No result is judged here.
     Rules { suites: Suites::default(), allow_sandbox: false, allow_draft: false }
 }
 
 fn policy(keyring: Keyring) -> Policy {
-    let audit = Audit::new(trusted(first_keyring()), rules(), None).unwrap();
+    let audit = Audit::new(trusted(&first_keyring()), rules(), None).unwrap();
     Policy { keyring, ..Policy::clone(&audit.policy) }
 }
 
 fn begun(last: Option<&[u8]>) -> Audit {
-    Audit::new(trusted(first_keyring()), rules(), last).unwrap()
+    Audit::new(trusted(&first_keyring()), rules(), last).unwrap()
 }
 
 /// Goes on with an audit until it wants nothing more.
@@ -227,10 +231,10 @@ fn an_audit_goes_on_from_where_it_was() {
         let before = sound(&mut audit, &served).head.checkpoint().size();
         assert_eq!(before, round + 1);
         assert_eq!(audit.passed().contains(&Check::Consistency), round > 0);
-        served.push(release_bundle(round));
+        served.push(&release_bundle(round));
     }
     let last = sound(&mut audit, &served).head.note().to_bytes();
-    served.push(release_bundle(300));
+    served.push(&release_bundle(300));
     let mut other = begun(Some(&last));
     sound(&mut other, &served);
     assert!(other.passed().contains(&Check::Consistency));
@@ -248,7 +252,7 @@ fn a_log_that_shrinks_is_told_from_one_that_forks() {
 
     let mut other = Served::of(4);
     for number in 100..120 {
-        other.push(release_bundle(number));
+        other.push(&release_bundle(number));
     }
     let mut audit = begun(Some(&last));
     assert!(run(&mut audit, &|what| other.get(what)).is_none());
@@ -260,12 +264,12 @@ fn a_log_that_shrinks_is_told_from_one_that_forks() {
 
     // At the same size it shows at once, and at a smaller one to whoever has read the log.
     let mut same = Served::of(4);
-    (100..105).for_each(|number| same.push(release_bundle(number)));
+    (100..105).for_each(|number| same.push(&release_bundle(number)));
     let mut audit = begun(Some(&last));
     assert!(run(&mut audit, &|what| same.get(what)).is_none());
     assert!(matches!(audit.found(), [Alteration::Fork { .. }]));
     let mut smaller = Served::of(4);
-    smaller.push(release_bundle(100));
+    smaller.push(&release_bundle(100));
     let mut audit = begun(None);
     sound(&mut audit, &long);
     assert!(run(&mut audit, &|what| smaller.get(what)).is_none());
@@ -364,7 +368,7 @@ fn what_must_not_be_in_the_log_is_refused_although_it_was_signed() {
     let bundle = signed(&release.unwrap().to_bytes(), &["suites"]);
     let said = verify_said(&bundle, &policy(first_keyring()), now()).unwrap();
     let entry = Entry { index: 4, payload: said.payload(), ..served.entries[3].clone() };
-    served.push_unchecked(&bundle, said, entry);
+    served.push_unchecked(&bundle, &said, entry);
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     let [Alteration::Refused { index: 4, grounds, .. }] = audit.found() else { panic!("{:?}", audit.found()) };
@@ -376,7 +380,7 @@ fn what_must_not_be_in_the_log_is_refused_although_it_was_signed() {
     let (payload, bundle) = (*payload, bundle.clone());
     let said = verify_said(&bundle, &policy(first_keyring()), now()).unwrap();
     let entry = Entry { index: 4, ..served.entries[2].clone() };
-    served.push_unchecked(&bundle, said, entry);
+    served.push_unchecked(&bundle, &said, entry);
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     assert_eq!(audit.found(), [Alteration::Repeated { index: 4, first: 2, payload }]);
@@ -468,24 +472,24 @@ fn next(keyring: &Keyring, name: &str) -> Keyring {
 fn any_keyring_of_the_log_can_be_the_trusted_one_and_no_other() {
     let (first, mut served) = (first_keyring(), Served::of(2));
     let second = next(&first, "jury");
-    served.push(keyring_bundle(&second, Some(&first)));
-    served.push(release_bundle(2));
+    served.push(&keyring_bundle(&second, Some(&first)));
+    served.push(&release_bundle(2));
     for keyring in [&first, &second] {
-        let mut audit = Audit::new(trusted(keyring.clone()), rules(), None).unwrap();
+        let mut audit = Audit::new(trusted(keyring), rules(), None).unwrap();
         assert_eq!(sound(&mut audit, &served).keyring.keyring, second);
     }
     for (other, why) in [(next(&first, "other"), "in entry 3"), (next(&second, "other"), "as its newest")] {
-        let mut audit = Audit::new(trusted(other), rules(), None).unwrap();
+        let mut audit = Audit::new(trusted(&other), rules(), None).unwrap();
         assert!(run(&mut audit, &|what| served.get(what)).is_none());
         let [Alteration::Untrusted { found, .. }] = audit.found() else { panic!("{:?}", audit.found()) };
         assert!(found.ends_with(why), "{found}");
     }
     let found = altered(&served, |what| what == Resource::Keyring, |bytes| *bytes = first_keyring().to_bytes());
     assert_eq!(found.code(), Code::AuditKeyringDiffers);
-    let unnamed = Audit::new(trusted(Keyring::default()), rules(), None).unwrap_err();
+    let unnamed = Audit::new(trusted(&Keyring::default()), rules(), None).unwrap_err();
     assert_eq!(unnamed.code(), Code::AuditLogUnnamed);
     let foreign = sign_checkpoint(&Checkpoint::new(ORIGIN, 1, Hash::of_leaf(b"")).unwrap(), &key("other"));
-    let foreign = Audit::new(trusted(first), rules(), Some(&foreign.to_bytes())).unwrap_err();
+    let foreign = Audit::new(trusted(&first), rules(), Some(&foreign.to_bytes())).unwrap_err();
     assert_eq!(foreign.code(), Code::AuditStateInvalid);
 }
 
@@ -495,17 +499,17 @@ fn a_revocation_counts_from_its_index_on() {
     let mut revoked = first.clone();
     // From the sixth entry on: what was verified before the change may be logged after it.
     revoked.revoke(&smi_keys::keyring::KeyRef::Name("suites".parse().unwrap()), 5).unwrap();
-    served.push(keyring_bundle(&revoked, Some(&first)));
+    served.push(&keyring_bundle(&revoked, Some(&first)));
     let late = release_bundle(7);
     let said = verify_said(&late, &policy(first), now()).unwrap();
     let entry = served.ledger.admit(&said).unwrap();
-    served.push_unchecked(&late, said.clone(), entry.clone());
+    served.push_unchecked(&late, &said, entry.clone());
     sound(&mut begun(None), &served);
 
     let later = release_bundle(8);
     let said = verify_said(&later, &policy(first_keyring()), now()).unwrap();
     let entry = Entry { index: 5, payload: said.payload(), ..entry };
-    served.push_unchecked(&later, said, entry);
+    served.push_unchecked(&later, &said, entry);
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     let [Alteration::Refused { index: 5, grounds, .. }] = audit.found() else { panic!("{:?}", audit.found()) };
@@ -517,12 +521,12 @@ fn a_quorum_that_is_lost_can_be_found_again() {
     let (first, mut served) = (first_keyring(), Served::of(2));
     let mut witnessed = first.clone();
     witnessed.set(Some(1), Some(1)).unwrap();
-    served.push(keyring_bundle(&witnessed, Some(&first)));
+    served.push(&keyring_bundle(&witnessed, Some(&first)));
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     assert!(matches!(audit.found(), [found @ Alteration::Quorum { size: 4, .. }] if !found.is_proof()));
     audit.retry();
-    served.push(release_bundle(2));
+    served.push(&release_bundle(2));
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     audit.retry();
     served.cosigners.push(("w1", WITNESS));

@@ -444,6 +444,18 @@ mod tests {
     }
 
     #[test]
+    fn of_times_in_any_order_the_outermost_may_lie() {
+        for times in [[10, 20, 30, 90], [90, 10, 30, 20]] {
+            for (faulty, lower, upper) in [(0, 90, 10), (1, 30, 20), (2, 20, 30), (3, 10, 90)] {
+                let found = (lower_bound(&times, faulty), upper_bound(&times, faulty));
+                assert_eq!(found, (Some(lower), Some(upper)), "{faulty}");
+            }
+            assert_eq!((lower_bound(&times, 4), upper_bound(&times, 4)), (None, None));
+        }
+        assert_eq!((lower_bound(&[], 0), upper_bound(&[], 0)), (None, None));
+    }
+
+    #[test]
     fn a_log_is_no_witness() {
         let refused = Err(NoteError::Kind { name: ORIGIN.to_owned() });
         assert_eq!(opened([]).cosignatures(&[witness("w/1", "one"), log()]), refused);

@@ -266,4 +266,5 @@ fn what_is_not_its_state_keeps_it_from_starting() {
     assert_eq!(status(&running, &request(5, 7)), 500);
     std::fs::remove_file(&file).unwrap();
     assert_eq!(status(&running, &request(0, 7)), 500, "what is gone is not nothing");
+    assert!(matches!(running.latest(&hash(ORIGIN)), Err(StateError::Gone)));
 }
