@@ -229,7 +229,7 @@ fn a_backup_is_of_one_log_and_of_a_log() {
 fn nothing_is_backed_up_that_was_changed_on_its_way() {
     let bench = Bench::new();
     let running = running(&bench, [1, 2]);
-    for (path, remove) in [
+    for (at, remove) in [
         ("/checkpoint", 0),
         ("/tile/0/", 0),
         ("/tile/entries/", 0),
@@ -243,12 +243,20 @@ fn nothing_is_backed_up_that_was_changed_on_its_way() {
         let from = format!("http://{}", listener.local_addr().unwrap());
         let arguments = ["backup", "--from", from.as_str(), "--to", "backup"];
         thread::scope(|scope| {
-            scope.spawn(|| lie(&listener, &running, path, remove));
+            scope.spawn(|| {
+                lie(&listener, &running, |path, body| {
+                    if path.starts_with(at) {
+                        let middle = body.len() / 2;
+                        body[middle] ^= u8::from(remove == 0);
+                        body.truncate(body.len() - remove);
+                    }
+                });
+            });
             let (exit, said) = bench.run(&[&arguments]);
-            assert!([Some(6), Some(8), Some(9)].contains(&exit), "{path}: {said}");
-            assert!(said.contains("remedy: "), "{path}: {said}");
-            // It takes one more connection to end.
+            // Another connection, to end it.
             drop(TcpStream::connect(listener.local_addr().unwrap()));
+            assert!([Some(6), Some(8), Some(9)].contains(&exit), "{at}: {said}");
+            assert!(said.contains("remedy: "), "{at}: {said}");
         });
         // What is there by now is a part of the log.
         if bench.path("backup/store").exists() {
@@ -260,9 +268,35 @@ fn nothing_is_backed_up_that_was_changed_on_its_way() {
     bench.done(&[&CHECK_BACKUP]);
 }
 
-/// Stands between a reader and a publisher, and changes a byte in the middle of what is at a path, or removes some
-/// bytes of its end. A connection without a request ends it.
-fn lie(listener: &TcpListener, publisher: &Running, at: &str, remove: usize) {
+#[test]
+fn another_history_under_the_same_checkpoint_is_not_backed_up() {
+    let (bench, other) = (Bench::new(), Bench::new());
+    let (one, two) = (running(&bench, [1, 2]), running(&other, [1, 3]));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let from = format!("http://{}", listener.local_addr().unwrap());
+    thread::scope(|scope| {
+        // Entries and bundles are sound, and not those that were signed.
+        scope.spawn(|| {
+            lie(&listener, &one, |path, body| {
+                if path.starts_with("/tile/entries/") || path.starts_with("/v1/bundles/") {
+                    *body = body_of(&two.get_bytes(path)).to_vec();
+                }
+            });
+        });
+        let (exit, said) = bench.run(&[&["backup", "--from", &from, "--to", "backup"]]);
+        drop(TcpStream::connect(listener.local_addr().unwrap()));
+        assert_eq!((exit, said.contains("error[backup-differs]")), (Some(6), true), "{said}");
+        assert!(said.contains("the leaf of entry 2 is not the one that was signed"), "{said}");
+    });
+}
+
+fn body_of(answer: &[u8]) -> &[u8] {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    &answer[end + 4..]
+}
+
+/// Stands between a reader and a publisher, and changes what is at a path. A connection without a request ends it.
+fn lie(listener: &TcpListener, publisher: &Running, change: impl Fn(&str, &mut Vec<u8>)) {
     loop {
         let (mut stream, _) = listener.accept().unwrap();
         let mut head = String::new();
@@ -270,14 +304,8 @@ fn lie(listener: &TcpListener, publisher: &Running, at: &str, remove: usize) {
             head = format!("{head}{line}\n");
         }
         let Some(path) = head.split(' ').nth(1) else { return };
-        let answer = publisher.get_bytes(path);
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let mut body = answer[end + 4..].to_vec();
-        if path.starts_with(at) {
-            let middle = body.len() / 2;
-            body[middle] ^= u8::from(remove == 0);
-            body.truncate(body.len() - remove);
-        }
+        let mut body = body_of(&publisher.get_bytes(path)).to_vec();
+        change(path, &mut body);
         let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
     }
@@ -333,6 +361,28 @@ fn what_may_not_be_in_the_log_is_found_at_its_index() {
         store(&bench, "data", &all);
         let said = bench.fail(&[&CHECK], exit, code);
         assert!(said.contains("entry 3: "), "{said}");
+    }
+}
+
+#[test]
+fn what_does_not_follow_from_its_bundle_is_found_at_its_index() {
+    let honest = additions(&[honest::first(), honest::release(1), honest::release(2)]);
+    let entry: Entry = serde_json::from_slice(&honest[2].entry[32..]).unwrap();
+    let hash = Hash::of_leaf(&honest[2].leaf);
+    // Readers are told another signer; the leaf is that of another bundle, and its hash too.
+    let misquoted = encode(&hash, &Entry { signer: "nobody".parse().unwrap(), ..entry.clone() });
+    let leaf = additions(&[honest::first(), honest::release(1), honest::release(3)])[2].leaf.clone();
+    let other = encode(&Hash::of_leaf(&leaf), &entry);
+    for (wrong, what) in [
+        (Addition { entry: misquoted, ..honest[2].clone() }, "entry 2 is"),
+        (Addition { entry: other, leaf, ..honest[2].clone() }, "the leaf of entry 2 is"),
+    ] {
+        let bench = Bench::new();
+        bench.init(&[]);
+        bench.remove("data");
+        store(&bench, "data", &[&honest[..2], &[wrong]].concat());
+        let said = bench.fail(&[&CHECK], 6, "store-damaged");
+        assert!(said.contains(what), "{said}");
     }
 }
 
