@@ -16,7 +16,7 @@ use smi_schemas::leaf::{Leaf, MAX_LEAF_BYTES};
 use smi_schemas::record::{
     KEYRING_TYPE, KeyringChange, Predicate, REVIEW_TYPE, Record, Release, Review, SUITE_TYPE, Supersession, Withdrawal,
 };
-use smi_schemas::statement::{Statement, predicate_type};
+use smi_schemas::statement::{Payload, RESULT_TYPE, Statement};
 use smi_verifier::ledger::Ledger;
 use smi_verifier::merkle::Hash;
 use smi_verifier::policy::{Receipts, Requirement};
@@ -49,9 +49,18 @@ fuzz_target!(|bytes: &[u8]| {
     written.extend(record::<Withdrawal>(bytes));
     written.extend(record::<Supersession>(bytes));
     assert!(written.len() <= 1, "a payload is one thing");
-    let kind = predicate_type(bytes);
+    // There is a short way for what is written as we write it. It leads to the same.
+    assert_eq!(Statement::read(&[b" ", bytes].concat()).ok().as_ref(), result.as_ref().ok());
+    let kind = match Payload::read(bytes) {
+        Ok(Payload::Result(read)) => {
+            assert_eq!(Ok(&*read), result.as_ref());
+            Some(RESULT_TYPE.to_owned())
+        }
+        Ok(Payload::Other(kind)) => Some(kind),
+        Err(_) => None,
+    };
     if let Some(written) = written.first() {
-        assert!(kind.is_ok() && written.len() <= bytes.len());
+        assert!(kind.is_some() && written.len() <= bytes.len());
         // One form, but for the order of keys and white space.
         assert_eq!(value(bytes), value(written));
         if let Ok(result) = &result {
@@ -60,9 +69,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
 
     let signer = match kind.as_deref() {
-        Ok(SUITE_TYPE) => "suite",
-        Ok(KEYRING_TYPE) => "root",
-        Ok(REVIEW_TYPE) => "reviewer",
+        Some(SUITE_TYPE) => "suite",
+        Some(KEYRING_TYPE) => "root",
+        Some(REVIEW_TYPE) => "reviewer",
         _ => "vendor",
     };
     let bundle = key(signer).sign_statement(bytes).to_bytes();
