@@ -102,7 +102,7 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &Options) {
 }
 
 /// The statement of a run of the whole suite in the sandbox, with [`PLACE`] for its run id.
-async fn sandbox_result() -> Vec<u8> {
+pub(super) async fn sandbox_result() -> Vec<u8> {
     let (suite, digest) = Suite::read(NEWEST.bytes).unwrap();
     let apis = versions(None);
     let runner = Versioned { version: env!("CARGO_PKG_VERSION").parse().unwrap(), digest: Digest::of(b"benchmark") };
@@ -116,13 +116,13 @@ async fn sandbox_result() -> Vec<u8> {
 }
 
 /// A publisher's, of the built-in suites, that admits the sandbox.
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     let vectors = vectors::policy(vectors::keyring_with(None), None);
     Policy { suites: Suites::builtin().unwrap(), allow_sandbox: true, ..vectors }
 }
 
 /// As many bundles, each of a run of its own.
-fn signed(payload: &[u8], ids: &mut impl Iterator<Item = u64>, count: usize) -> Vec<Vec<u8>> {
+pub(super) fn signed(payload: &[u8], ids: &mut impl Iterator<Item = u64>, count: usize) -> Vec<Vec<u8>> {
     let ids: Vec<u64> = ids.take(count).collect();
     let place = RunId::new(PLACE);
     let at = payload.windows(32).position(|window| window == place.as_str().as_bytes()).unwrap();
@@ -135,20 +135,20 @@ fn signed(payload: &[u8], ids: &mut impl Iterator<Item = u64>, count: usize) -> 
 
 /// Time of a wall and of processors, for one bundle.
 #[derive(Clone, Copy)]
-struct Cost {
-    wall: Duration,
-    processor: Duration,
+pub(super) struct Cost {
+    pub(super) wall: Duration,
+    pub(super) processor: Duration,
 }
 
 impl Cost {
-    fn of(count: usize, work: impl FnOnce()) -> Self {
+    pub(super) fn of(count: usize, work: impl FnOnce()) -> Self {
         let (started, processor) = (Instant::now(), process_time());
         work();
         let count = u32::try_from(count).unwrap();
         Self { wall: started.elapsed() / count, processor: process_time().saturating_sub(processor) / count }
     }
 
-    fn mean(costs: &[Self]) -> Self {
+    pub(super) fn mean(costs: &[Self]) -> Self {
         let count = u32::try_from(costs.len()).unwrap();
         let sum = |of: fn(&Self) -> Duration| costs.iter().map(of).sum::<Duration>() / count;
         Self { wall: sum(|cost| cost.wall), processor: sum(|cost| cost.processor) }

@@ -6,15 +6,17 @@
 //!   sent to a bare agent without a mesh in between, from as many lanes as the run has.
 //! - **cluster**, where a mesh is named: one run, its time broken down; its floor is the mesh's own convergence.
 //! - **verify**: a bundle of the whole draft suite; its floor is one strict verification of its signature.
+//! - **bulk**: an archive verified and a log audited, on every core; [`bulk`] names the floor.
 //! - **logged**: durable submissions that are answered with their proof; [`logged`] names the floors.
 //! - **growth**: what a log costs that has grown; [`growth`] says what is in it.
 //!
-//! A PART alone is measured as it says. Without one each is measured, and the last two with little: they are long.
+//! A PART alone is measured as it says. Without one each is measured, and the last three with little: they are long.
 //!
 //! Medians of [`RUNS`] but for the cluster, because machines are noisy. The ratios are what to compare.
 
 #![allow(clippy::unwrap_used)] // a benchmark stops where it fails
 
+mod bulk;
 mod cluster;
 mod growth;
 mod logged;
@@ -56,6 +58,7 @@ enum Part {
     Sandbox,
     Verify,
     Cluster,
+    Bulk(bulk::Options),
     Logged(logged::Options),
     Growth(growth::Options),
 }
@@ -66,12 +69,14 @@ fn main() {
         Some(Part::Sandbox) => sandbox(&runtime),
         Some(Part::Verify) => verification(&runtime),
         Some(Part::Cluster) => cluster::run(&runtime),
+        Some(Part::Bulk(options)) => bulk::run(&runtime, &options),
         Some(Part::Logged(options)) => logged::run(&runtime, &options),
         Some(Part::Growth(options)) => growth::run(&runtime, &options),
         None => {
             sandbox(&runtime);
             verification(&runtime);
             cluster::run(&runtime);
+            bulk::run(&runtime, &bulk::Options::short());
             logged::run(&runtime, &logged::Options::short());
             growth::run(&runtime, &growth::Options::short());
         }

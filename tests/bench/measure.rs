@@ -45,10 +45,20 @@ pub(crate) fn on_every_core<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> 
 
 /// Processor time of the process.
 pub(crate) fn process_time() -> Duration {
+    processor_time(11)
+}
+
+/// Processor time of the processes that this one started and that have ended.
+pub(crate) fn children_time() -> Duration {
+    processor_time(13)
+}
+
+/// Two fields of the process's `stat` added up, counted after its name.
+fn processor_time(field: usize) -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     // The program's name may have spaces, and ends with the last bracket.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+    let ticks: u64 = fields.skip(field).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 1000 / TICKS)
 }
 
