@@ -258,20 +258,35 @@ pub struct Examiner {
 pub struct Examined {
     bundle: Vec<u8>,
     now: Timestamp,
-    said: Result<(Box<Said>, Hash), Refused>,
+    said: Result<Judged, Refused>,
+}
+
+/// What a bundle says, as the log needs it.
+#[derive(Debug)]
+struct Judged {
+    said: Box<Said>,
+    leaf: Hash,
+    /// Statuses that were computed again.
+    statuses: u64,
 }
 
 impl Examiner {
     /// Judges a bundle, as it was served.
     pub fn examine(&self, bundle: Vec<u8>) -> Examined {
-        let said = verify_logged(&bundle, &self.policy, self.now).map(with_leaf);
+        let said = verify_logged(&bundle, &self.policy, self.now).map(Judged::of);
         Examined { bundle, now: self.now, said }
     }
 }
 
-fn with_leaf(said: Said) -> (Box<Said>, Hash) {
-    let hash = Hash::of_leaf(&said.leaf().to_bytes());
-    (Box::new(said), hash)
+impl Judged {
+    fn of(said: Said) -> Self {
+        let statuses = match said.says() {
+            What::Result(verified) => verified.statement().predicate.assertions.len() as u64,
+            _ => 0,
+        };
+        let leaf = Hash::of_leaf(&said.leaf().to_bytes());
+        Self { said: Box::new(said.without_observations()), leaf, statuses }
+    }
 }
 
 impl Audit {
@@ -602,7 +617,7 @@ impl Audit {
         if let Some(first) = self.payloads.insert(payload, index) {
             return Err(Alteration::Repeated { index, first, payload });
         }
-        let (said, leaf) = self.judged(index, &logged, examined)?;
+        let Judged { said, leaf, statuses } = self.judged(index, &logged, examined)?;
         if self.tree.leaf(index) != Some(leaf) {
             let why = if said.payload() == payload {
                 "the same payload, signed or wrapped otherwise".to_owned()
@@ -613,18 +628,19 @@ impl Audit {
         }
         let entry = self.ledger.admit(&said);
         let entry = entry.map_err(|finding| Alteration::Refused { index, payload, grounds: vec![finding] })?;
+        self.counts.statuses += statuses;
         self.add(&entry, &said)?;
         Ok(entry)
     }
 
     /// A bundle under the keyring in force. It was examined under one that is older or newer, which matters where that
     /// did not have its key yet, and for keyrings, which follow the one in force.
-    fn judged(&self, index: u64, logged: &Logged, examined: Examined) -> Result<(Box<Said>, Hash), Alteration> {
+    fn judged(&self, index: u64, logged: &Logged, examined: Examined) -> Result<Judged, Alteration> {
         let Examined { bundle, now, said } = examined;
         let refused = match (said, self.ledger.trusted()) {
-            (Ok(judged), Some(_)) if !matches!(judged.0.says(), What::Keyring(..)) => return Ok(judged),
-            (_, None) => verify_first(&bundle).map(with_leaf),
-            (_, Some(_)) => verify_logged(&bundle, &self.policy, now).map(with_leaf),
+            (Ok(judged), Some(_)) if !matches!(judged.said.says(), What::Keyring(..)) => return Ok(judged),
+            (_, None) => verify_first(&bundle).map(Judged::of),
+            (_, Some(_)) => verify_logged(&bundle, &self.policy, now).map(Judged::of),
         };
         let payload = logged.payload;
         refused.map_err(|Refused { findings: grounds, .. }| match Bundle::read(&bundle) {
@@ -650,10 +666,7 @@ impl Audit {
         counts.signatures += said.signers().len() as u64;
         let mut keyring = None;
         match said.says() {
-            What::Result(verified) => {
-                counts.results += 1;
-                counts.statuses += verified.statement().predicate.assertions.len() as u64;
-            }
+            What::Result(_) => counts.results += 1,
             What::Suite(_) => counts.suites += 1,
             What::Keyring(trusted, _) => {
                 counts.keyrings += 1;

@@ -242,7 +242,8 @@ fn verify_with(bytes: &[u8], policy: &Policy, now: Timestamp, heads: &Heads) -> 
     }
     let mut verified = result(bundle.bare(), signer, policy, now)?;
     let finished_at = verified.statement.predicate.run.finished_at;
-    verified.proven = receipt::check(&bundle, signer, finished_at, policy, now, heads)?;
+    let payload = verified.payload_digest;
+    verified.proven = receipt::check(&bundle, payload, signer, finished_at, policy, now, heads)?;
     Ok(verified)
 }
 

@@ -20,11 +20,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use smi_keys::keyring::{Entry as Key, Keyring, Role};
-use smi_schemas::Timestamp;
 use smi_schemas::bundle::{Bundle, LogEntry};
 use smi_schemas::codes::Code;
 use smi_schemas::leaf::Leaf;
 use smi_schemas::names::Slug;
+use smi_schemas::{Digest, Timestamp};
 
 use crate::merkle::{Hash, check_inclusion};
 use crate::note::{KeyKind, NoteKey, SignedCheckpoint, lower_bound, open, upper_bound};
@@ -75,9 +75,10 @@ pub(crate) fn decides(bundle: &Bundle, policy: &Policy) -> bool {
     policy.receipts != Receipts::Ignore && bundle.log_entry.is_some() && policy.keyring.log().is_some()
 }
 
-/// Checks the receipt of a bundle whose signature is verified.
+/// Checks the receipt of a bundle whose signature is verified, and the digest of whose payload is known.
 pub(crate) fn check(
     bundle: &Bundle,
+    payload: Digest,
     signer: &Key,
     finished_at: Timestamp,
     policy: &Policy,
@@ -98,7 +99,8 @@ pub(crate) fn check(
     let head = shared.head.as_ref().map_err(Refused::clone)?;
     passed.push(Stage::Checkpoint);
 
-    inclusion(bundle, entry, signer, &log, head)?;
+    let leaf = Leaf::with_payload(payload, bundle, [signer.public_key.to_spki_pem().as_str()]).to_bytes();
+    inclusion(&leaf, entry, &log, head)?;
     passed.push(Stage::Inclusion);
 
     let (witnesses, times) = shared.quorum.get_or_init(|| quorum(head, &policy.keyring)).clone()?;
@@ -174,15 +176,8 @@ fn note_key(key: &Key, kind: KeyKind) -> Option<NoteKey> {
     NoteKey::new(key.note_name.as_ref()?.as_str(), kind, key.public_key).ok()
 }
 
-fn inclusion(
-    bundle: &Bundle,
-    entry: &LogEntry,
-    signer: &Key,
-    log: &NoteKey,
-    head: &SignedCheckpoint,
-) -> Result<(), Refused> {
+fn inclusion(leaf: &[u8], entry: &LogEntry, log: &NoteKey, head: &SignedCheckpoint) -> Result<(), Refused> {
     let refused = |why: String| refusal(Stage::Inclusion, Code::ReceiptInclusion, why);
-    let leaf = Leaf::of(bundle, [signer.public_key.to_spki_pem().as_str()]).to_bytes();
     if leaf != entry.body {
         return Err(refused("the leaf is that of another bundle".to_owned()));
     }
@@ -192,7 +187,7 @@ fn inclusion(
         return Err(refused("the log entry names another log or tree than its checkpoint".to_owned()));
     }
     let path: Vec<Hash> = entry.hashes.iter().map(|hash| Hash::from_bytes(*hash)).collect();
-    let led = check_inclusion(&Hash::of_leaf(&leaf), entry.index, checkpoint.size(), &path, checkpoint.root());
+    let led = check_inclusion(&Hash::of_leaf(leaf), entry.index, checkpoint.size(), &path, checkpoint.root());
     led.map_err(|error| refused(error.to_string()))
 }
 
