@@ -129,8 +129,7 @@ fn what_has_ended_stays_until_a_later_run() {
     let reason = || "R.".parse().unwrap();
     let withdrawal = Says::Withdrawal { result: payload(1), reason: reason() };
     let supersession = Says::Supersession { result: payload(1), by: payload(0), reason: reason() };
-    for (says, state, by) in
-        [(withdrawal, State::Withdrawn, None), (supersession, State::Superseded, Some(payload(0)))]
+    for (says, state, by) in [(withdrawal, State::Withdrawn, None), (supersession, State::Superseded, Some(payload(0)))]
     {
         let mut view = View::default();
         let ended = |view: &View, after: &str| {
