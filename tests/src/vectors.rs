@@ -272,7 +272,9 @@ fn made(fault: Option<&Fault>) -> (Vec<u8>, Vec<u8>) {
             edit(&mut entry);
             bundle.log_entry = Some(entry);
         }
-        Some(Fault::Cosigned(time, witnesses)) => bundle.log_entry = Some(log_entry(&bundle, "vendor", *time, *witnesses)),
+        Some(Fault::Cosigned(time, witnesses)) => {
+            bundle.log_entry = Some(log_entry(&bundle, "vendor", *time, *witnesses))
+        }
         _ => {}
     }
     let bytes = bundle.to_bytes();
