@@ -273,7 +273,7 @@ fn made(fault: Option<&Fault>) -> (Vec<u8>, Vec<u8>) {
             bundle.log_entry = Some(entry);
         }
         Some(Fault::Cosigned(time, witnesses)) => {
-            bundle.log_entry = Some(log_entry(&bundle, "vendor", *time, *witnesses))
+            bundle.log_entry = Some(log_entry(&bundle, "vendor", *time, *witnesses));
         }
         _ => {}
     }
