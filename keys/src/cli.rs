@@ -308,7 +308,7 @@ pub(crate) struct ExtentArgs {
 
 impl ExtentArgs {
     /// The first entry that does not count.
-    pub(crate) fn from_index(&self) -> u64 {
+    pub(crate) fn start(&self) -> u64 {
         // Without an index, it is all.
         self.from_index.unwrap_or(0)
     }

@@ -45,6 +45,8 @@ pub struct Ledger {
     size: u64,
     trusted: Option<Arc<Trusted>>,
     keys: BTreeMap<String, u32>,
+    /// The keys whose results are published after review. No keyring changes that of a key.
+    reviewed: BTreeSet<u32>,
     meshes: BTreeMap<Slug, u32>,
     runs: BTreeSet<(u32, RunBits)>,
     results: BTreeMap<Digest, Known>,
@@ -54,12 +56,11 @@ pub struct Ledger {
 /// Bytes, because a number would be aligned, and so take more room.
 type RunBits = [u8; 16];
 
-/// What is known of a result.
+/// What is known of a result, in few bytes: there is one for nearly every entry.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     key: u32,
     mesh: u32,
-    after_review: bool,
     /// The entry of its key that ended it. The first entry is a keyring, and 2^32 are more than any memory holds.
     ended: Option<NonZeroU32>,
 }
@@ -138,7 +139,7 @@ impl Ledger {
             What::Keyring(next, _) => Says::Keyring { version: next.keyring.version(), digest: next.digest },
             What::Review(Record { subject, says }) => {
                 let known = self.known(subject)?;
-                if !known.after_review {
+                if !self.reviewed.contains(&known.key) {
                     return refuse(Code::ReviewUncalled, format!("result {subject}"));
                 }
                 self.stands(subject, known)?;
@@ -242,8 +243,10 @@ impl Ledger {
                 let key = place(&mut self.keys, &entry.key_id);
                 let mesh = place(&mut self.meshes, &tested.mesh);
                 self.runs.insert((key, bits(&tested.run)));
-                let known = Known { key, mesh, after_review: tested.after_review, ended: None };
-                self.results.insert(entry.payload, known);
+                if tested.after_review {
+                    self.reviewed.insert(key);
+                }
+                self.results.insert(entry.payload, Known { key, mesh, ended: None });
             }
             Says::Suite(suite) => {
                 let key = place(&mut self.keys, &entry.key_id);

@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn the_largest_log_entry_has_as_many_bytes_as_room_is_left_for() {
         let key = SigningKey::from_seed([7; 32]);
-        let name = |number: usize| format!("{number:a>width$}", width = MAX_NAME_BYTES);
+        let name = |number: usize| format!("{number:a>MAX_NAME_BYTES$}");
         let checkpoint = Checkpoint::new(&name(0), u64::MAX, Hash::of_leaf(b"")).unwrap();
         let mut note = sign_checkpoint(&checkpoint, &key);
         for number in 1..MAX_SIGNATURES {

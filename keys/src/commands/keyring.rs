@@ -63,7 +63,7 @@ fn add(args: AddArgs) -> Result<Outcome, Error> {
 
 fn revoke(args: &RevokeArgs) -> Result<Outcome, Error> {
     change(&args.keyring.path, |keyring| {
-        let from_index = args.extent.from_index();
+        let from_index = args.extent.start();
         let entry = keyring.revoke(&args.key, from_index)?;
         let (name, id) = (&entry.name, entry.public_key.key_id());
         Ok(format!("revoked {name} from log index {from_index} on, key id {id}"))
