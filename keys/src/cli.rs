@@ -85,7 +85,7 @@ pub(crate) enum StatementCommand {
     #[command(after_help = "Example: smi-keys statement withdrawal --bundle result.json --reason 'A debug build.' \
                       --key vendor.pem --out withdrawal.json")]
     Withdrawal(WithdrawalArgs),
-    /// Sign that another result of yours stands in the place of one
+    /// Sign that you no longer stand by a result, and name another of yours in its place
     #[command(after_help = "Example: smi-keys statement supersession --bundle old.json --by-bundle new.json \
                       --reason 'Measured again.' --key vendor.pem --out supersession.json")]
     Supersession(SupersessionArgs),
@@ -231,7 +231,7 @@ pub(crate) enum KeyringCommand {
         after_help = "Example: smi-keys keyring add --keyring keyring.json --role vendor --mesh istio --key acme.pub"
     )]
     Add(AddArgs),
-    /// Revoke a key
+    /// Revoke a key, for ever: a revocation only ever moves to an earlier entry
     #[command(after_help = "Example: smi-keys keyring revoke --keyring keyring.json --key acme --from-index 1200")]
     Revoke(RevokeArgs),
     /// Set how many root keys must sign a change, and how many witnesses must have cosigned
@@ -289,9 +289,29 @@ pub(crate) struct RevokeArgs {
     /// The key's name or key id
     #[arg(long, value_name = "NAME|KEYID")]
     pub(crate) key: KeyRef,
-    /// The first log entry that does not count; 0 means that none does
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) from_index: u64,
+    #[command(flatten)]
+    pub(crate) extent: ExtentArgs,
+}
+
+/// How far back a revocation looks. Nobody guesses that: too far cannot be undone.
+#[derive(Debug, Args)]
+#[group(id = "extent", required = true, multiple = false)]
+pub(crate) struct ExtentArgs {
+    /// The first log entry that does not count if the key signed it. A key that is replaced: the log's size now, and what
+    /// it signed stays. A key that was stolen: the first entry that is not trusted
+    #[arg(long, value_name = "N")]
+    from_index: Option<u64>,
+    /// Nothing that the key ever signed counts, from entry 0 on
+    #[arg(long)]
+    all: bool,
+}
+
+impl ExtentArgs {
+    /// The first entry that does not count.
+    pub(crate) fn start(&self) -> u64 {
+        // Without an index, it is all.
+        self.from_index.unwrap_or(0)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -250,7 +250,7 @@ fn a_keyring_is_kept_from_its_first_key_to_its_revocation() {
 
     bench.done(&format!("keyring revoke --keyring ring.json --key {id} --from-index 12"));
     bench.refused("keyring revoke --keyring ring.json --key acme --from-index 12", 2, "key-revoked-already");
-    bench.done("keyring revoke --keyring ring.json --key acme");
+    bench.done("keyring revoke --keyring ring.json --key acme --all");
     let shown: serde_json::Value =
         serde_json::from_str(&bench.done("keyring show --keyring ring.json -o json")).unwrap();
     assert_eq!(shown["version"], 4);
@@ -258,6 +258,28 @@ fn a_keyring_is_kept_from_its_first_key_to_its_revocation() {
     assert_eq!(shown["keys"][0]["meshes"], serde_json::json!(["a", "b"]));
     assert_eq!(shown["keys"][0]["revoked"]["fromIndex"], 0);
     assert_eq!(bench.files(), ["acme.pem", "acme.pub", "ring.json"]);
+}
+
+#[test]
+fn how_far_back_a_revocation_looks_is_said_and_not_guessed() {
+    let (bench, _) = with_keyring();
+    bench.done("keyring add --keyring ring.json --role vendor --mesh a --key acme.pub");
+    let before = bench.read("ring.json");
+    for extent in ["", " --all --from-index 3", " --from-index"] {
+        let run = bench.run(&format!("keyring revoke --keyring ring.json --key acme{extent}"));
+        assert_eq!((run.exit, run.stdout.as_str()), (Some(2), ""), "{extent}: {}", run.stderr);
+        assert_eq!(bench.read("ring.json"), before, "{extent}");
+    }
+    let neither = bench.run("keyring revoke --keyring ring.json --key acme").stderr;
+    assert!(neither.contains("--from-index <N>|--all"), "{neither}");
+    let help = bench.done("keyring revoke --help");
+    for part in ["replaced: the log's size now", "stolen: the first entry that is not trusted", "--all"] {
+        assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains(part), "{part}: {help}");
+    }
+    let done = bench.run("keyring revoke --keyring ring.json --key acme --from-index 3");
+    assert!(done.stderr.contains("revoked acme from log index 3 on"), "{}", done.stderr);
+    let done = bench.run("keyring revoke --keyring ring.json --key acme --all");
+    assert!(done.stderr.contains("revoked acme from log index 0 on"), "{}", done.stderr);
 }
 
 #[test]
@@ -284,7 +306,7 @@ fn a_refused_change_leaves_the_keyring_as_it_was() {
     assert!(refusal.contains("a private key, where the public one is needed"), "{refusal}");
     bench.write("weak.pub", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n-----END PUBLIC KEY-----\n");
     add("--role log --key weak.pub", 2, "key-weak");
-    bench.refused("keyring revoke --keyring ring.json --key nobody", 2, "key-not-in-ring");
+    bench.refused("keyring revoke --keyring ring.json --key nobody --all", 2, "key-not-in-ring");
     bench.refused("keyring init --keyring ring.json", 2, "file-exists");
     assert_eq!(bench.read("ring.json"), before);
 }
@@ -296,8 +318,8 @@ fn the_first_root_key_sets_the_threshold_and_says_so() {
     let add = |key: &str| bench.run(&format!("keyring add --keyring ring.json --role root --key {key}"));
     assert!(add("acme.pub").stderr.contains("as it is the first root key, the threshold is 1\n"));
     assert!(!add("other.pub").stderr.contains("threshold"));
-    bench.done("keyring revoke --keyring ring.json --key acme");
-    bench.refused("keyring revoke --keyring ring.json --key other", 2, "threshold-range");
+    bench.done("keyring revoke --keyring ring.json --key acme --all");
+    bench.refused("keyring revoke --keyring ring.json --key other --all", 2, "threshold-range");
 }
 
 #[test]
@@ -322,7 +344,7 @@ fn an_invalid_keyring_is_neither_read_nor_changed() {
         bench.write("ring.json", broken);
         bench.refused("keyring show --keyring ring.json", 6, "keyring-invalid");
         bench.refused("keyring add --keyring ring.json --role log --key acme.pub", 6, "keyring-invalid");
-        bench.refused("keyring revoke --keyring ring.json --key acme", 6, "keyring-invalid");
+        bench.refused("keyring revoke --keyring ring.json --key acme --all", 6, "keyring-invalid");
         assert_eq!(bench.read("ring.json"), broken);
     }
     bench.write("ring.json", " ".repeat(2 << 20));
@@ -396,8 +418,8 @@ fn threshold_and_quorum_are_set_within_their_bounds() {
     assert!(run.stderr.contains("version 9: threshold 3, quorum 1\n"), "{}", run.stderr);
     let shown = bench.done("keyring show --keyring v7.json");
     assert_eq!((line(&shown, "threshold "), line(&shown, "quorum    ")), ("3", "1"));
-    bench.refused("keyring revoke --keyring v7.json --key w", 2, "quorum-range");
-    bench.refused("keyring revoke --keyring v7.json --key a", 2, "threshold-range");
+    bench.refused("keyring revoke --keyring v7.json --key w --all", 2, "quorum-range");
+    bench.refused("keyring revoke --keyring v7.json --key a --all", 2, "threshold-range");
     bench.done(&set("--quorum none"));
     let shown: serde_json::Value = serde_json::from_str(&bench.done("keyring show --keyring v7.json -o json")).unwrap();
     assert_eq!((&shown["threshold"], &shown["quorum"]), (&serde_json::json!(3), &serde_json::Value::Null));

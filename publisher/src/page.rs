@@ -40,7 +40,9 @@ impl<'a> Matrix<'a> {
     }
 
     fn class(&self, cell: &Cell) -> &'static str {
-        let Some(current) = &cell.current else { return "withdrawn" };
+        let Some(current) = &cell.current else {
+            return if cell.superseded_by.is_some() { "superseded" } else { "withdrawn" };
+        };
         match current.summary.compliance {
             Compliance::Compliant => "compliant",
             Compliance::NonCompliant => "non-compliant",

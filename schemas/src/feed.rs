@@ -112,7 +112,7 @@ pub enum Says {
         /// Why.
         reason: Reason,
     },
-    /// Another result of the signer stands in the place of one.
+    /// A signer no longer stands by a result, and names another of its own in its place.
     Supersession {
         /// The result.
         result: Digest,

@@ -9,7 +9,7 @@
 //! | [`KeyringChange`]| `keyring/v1`     | its `root` keys     | `keyring.vN.json`  | from the next entry on this keyring is in force |
 //! | [`Review`]       | `review/v1`      | a `reviewer` key    | `result`           | a result that waits is published, or is not |
 //! | [`Withdrawal`]   | `withdrawal/v1`  | the result's key    | `result`           | the signer no longer stands by a result |
-//! | [`Supersession`] | `supersession/v1`| the result's key    | `result`           | another result of the signer stands in its place |
+//! | [`Supersession`] | `supersession/v1`| the result's key    | `result`           | the same, and names another result in its place |
 //!
 //! A result is named by the digest of its payload. Times are their signer's claim. A reader that knows a
 //! `schemaVersion` refuses fields it does not know.
@@ -187,12 +187,12 @@ pub struct Withdrawal {
     pub withdrawn_at: Timestamp,
 }
 
-/// Another result of the same signer stands in the place of one.
+/// A signer no longer stands by a result, and names another of its own in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Supersession {
     schema_version: u32,
-    /// The result that stands in its place.
+    /// The result that is named in its place.
     pub by: Digest,
     /// Why.
     pub reason: Reason,

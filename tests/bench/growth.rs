@@ -206,8 +206,8 @@ impl Programme {
                 let record = Review::of(self.payload(result), Verdict::Accept, reason(), vectors::now());
                 self.reviewer.sign_statement(&record.to_bytes())
             }
-            98 if hundred < 5 => withdrawn(10 * hundred + 3),
-            99 if hundred < 5 => withdrawn(10 * hundred + 5),
+            98 if hundred < 5 => withdrawn(10 * hundred + 7),
+            99 if hundred < 5 => withdrawn(10 * hundred + 9),
             98 => withdrawn(50 * hundred),
             99 => {
                 let result = 50 * hundred + 1;

@@ -2,6 +2,7 @@
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use smi_keys::keyring::{Entry, Keyring, Role};
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::names::RunId;
@@ -9,6 +10,8 @@ use smi_schemas::record::{Release, Verdict};
 use smi_schemas::statement::{Statement, Versioned};
 use smi_tests::programme::{self, Running, Settings};
 use smi_tests::vectors::{self, key};
+use smi_verifier::ledger::Ledger;
+use smi_verifier::said::{Said, What, verify_first, verify_said};
 use tempfile::TempDir;
 
 /// A publisher, with the log that it has so far.
@@ -75,7 +78,7 @@ impl Log {
         (String::from_utf8(output.stdout).unwrap(), folder)
     }
 
-    /// The results that the cells of the first row show; `None` for a cell that is withdrawn.
+    /// The results that the cells of the first row show; `None` for a cell whose result has ended.
     async fn shown(&self) -> Vec<Option<Digest>> {
         let view = self.json("/v1/view.json").await;
         let cells = view["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
@@ -147,14 +150,120 @@ async fn a_withdrawn_cell_stays_so_until_a_later_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_superseded_result_makes_room_for_its_successor() {
+async fn a_superseded_cell_stays_so_until_a_later_run() {
     let log = Log::new().await;
     let (earlier, later) = (log.accepted(&result("vendor", 2)).await, log.accepted(&result("vendor", 3)).await);
     log.accepted(&programme::supersession("vendor", later, earlier)).await;
-    assert_eq!((log.shown().await, log.state(later).await), (vec![Some(earlier)], "superseded".into()));
+    assert_eq!((log.shown().await, log.state(later).await), (vec![None], "superseded".into()));
+    let view = log.json("/v1/view.json").await;
+    assert_eq!(view["rows"][0]["cells"][0]["supersededBy"], earlier.to_string(), "{view}");
+    let page = log.publisher.client.get(log.publisher.url("/")).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains(r#"class="cell superseded""#) && page.contains(&format!("/v1/bundles/{earlier}")), "{page}");
+    log.accepted(&result("vendor", 1)).await;
+    assert_eq!(log.shown().await, [None], "an older run does not fill the cell");
+
+    log.refused(&programme::withdrawal("vendor", later), Code::ResultEnded).await;
     log.refused(&programme::supersession("vendor", earlier, later), Code::ResultEnded).await;
     log.refused(&programme::supersession("vendor", earlier, Digest::of(b"nothing")), Code::ResultUnknown).await;
+    let latest = log.accepted(&result("vendor", 4)).await;
+    log.accepted(&programme::supersession("vendor", earlier, latest)).await;
+    assert_eq!(log.shown().await, [Some(latest)]);
     log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_has_ended_is_not_reviewed() {
+    let log = Log::new().await;
+    let shown = log.accepted(&result("careful-vendor", 1)).await;
+    log.accepted(&programme::review("reviewer", shown, Verdict::Accept)).await;
+    let waits = log.accepted(&result("careful-vendor", 2)).await;
+    for ended in [shown, waits] {
+        log.accepted(&programme::withdrawal("careful-vendor", ended)).await;
+        log.refused(&programme::review("reviewer", ended, Verdict::Reject), Code::ResultEnded).await;
+    }
+    assert_eq!(log.shown().await, [None], "what was shown says that it is withdrawn");
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_revocation_voids_stands_in_nobody_s_way() {
+    let log = Log::new().await;
+    let waits = log.accepted(&result("careful-vendor", 1)).await;
+    log.accepted(&released("suite", "2.0.0", b"sound")).await;
+    log.accepted(&released("suite", "2.1.0", b"stolen")).await;
+    log.accepted(&programme::withdrawal("careful-vendor", waits)).await;
+    assert_eq!(log.state(waits).await, "withdrawn");
+    log.refused(&released("suite", "2.1.0", b"honest"), Code::SuiteReleased).await;
+
+    let next = without("suite", 3, "careful-vendor", 4);
+    log.accepted(&programme::changed(&next, Some(in_force()), &["root"])).await;
+    assert_eq!(log.state(waits).await, "waiting", "who withdrew it had no say");
+    log.accepted(&programme::review("reviewer", waits, Verdict::Accept)).await;
+    assert_eq!(log.shown().await, [Some(waits)]);
+    log.refused(&released("suite-2", "2.0.0", b"honest"), Code::SuiteReleased).await;
+    log.accepted(&released("suite-2", "2.1.0", b"honest")).await;
+    log.refused(&released("suite-2", "2.1.0", b"another"), Code::SuiteReleased).await;
+    let view = log.json("/v1/view.json").await;
+    let shown: Vec<_> = view["suites"].as_array().unwrap().iter().map(|suite| suite["digest"].clone()).collect();
+    assert_eq!(shown, [Digest::of(b"sound").to_string(), Digest::of(b"honest").to_string()]);
+    log.publisher.stop().await;
+}
+
+/// A batch that was not committed may hold the revocation, too.
+#[test]
+fn what_is_taken_back_was_never_said() {
+    let before = vectors::keyring_with(None);
+    let mut policy = vectors::policy(before.clone(), None);
+    let (mut ledger, mut said) = (Ledger::default(), Vec::new());
+    let add = |ledger: &mut Ledger, said: &Said| {
+        let entry = ledger.admit(said).unwrap();
+        let trusted = ledger.trusted().cloned();
+        let keyring = if let What::Keyring(next, _) = said.says() { Some(next.clone()) } else { None };
+        ledger.add(&entry, keyring);
+        (entry, trusted)
+    };
+    add(&mut ledger, &verify_first(&programme::first(&before)).unwrap());
+    add(&mut ledger, &verify_said(&released("suite", "2.1.0", b"stolen"), &policy, vectors::now()).unwrap());
+    let next = without("suite", 1, "careful-vendor", 1);
+    let change = programme::changed(&next, Some(in_force()), &["root"]);
+    said.push(add(&mut ledger, &verify_said(&change, &policy, vectors::now()).unwrap()));
+    policy.keyring = next;
+    let honest = verify_said(&released("suite-2", "2.1.0", b"honest"), &policy, vectors::now()).unwrap();
+    said.push(add(&mut ledger, &honest));
+    assert_eq!(ledger.admit(&honest).unwrap_err().code, Code::SuiteReleased);
+
+    let (entry, trusted) = said.pop().unwrap();
+    ledger.take_back(&entry, trusted);
+    assert_eq!(ledger.admit(&honest).unwrap(), entry);
+    let (entry, trusted) = said.pop().unwrap();
+    ledger.take_back(&entry, trusted);
+    policy.keyring = before;
+    let again = verify_said(&released("suite", "2.1.0", b"again"), &policy, vectors::now()).unwrap();
+    assert_eq!(ledger.admit(&again).unwrap_err().code, Code::SuiteReleased, "nothing voids the first release any more");
+}
+
+/// A release by a key, of a file of these bytes.
+fn released(by: &str, version: &str, file: &[u8]) -> Vec<u8> {
+    let suite = Versioned { version: version.parse().unwrap(), digest: Digest::of(file) };
+    key(by).sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
+}
+
+/// The digest of the keyring that a log begins with.
+fn in_force() -> Digest {
+    Digest::of(&vectors::keyring_with(None).to_bytes())
+}
+
+/// The next keyring: two keys are revoked, each from an index on, and another may release suites.
+fn without(one: &str, from: u64, other: &str, other_from: u64) -> Keyring {
+    let mut next = vectors::keyring_with(None);
+    let version = next.version() + 1;
+    next.revoke(&one.parse().unwrap(), from).unwrap();
+    next.revoke(&other.parse().unwrap(), other_from).unwrap();
+    next.add(Entry::new("suite-2".parse().unwrap(), Role::Suite, key("suite-2").public())).unwrap();
+    // Each of these was a version of its own.
+    let (text, steps) = (String::from_utf8(next.to_bytes()).unwrap(), next.version());
+    let text = text.replacen(&format!(r#""version": {steps}"#), &format!(r#""version": {version}"#), 1);
+    Keyring::read(text.as_bytes()).unwrap().0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,17 +283,9 @@ async fn a_key_has_one_result_of_a_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suite_is_released_once() {
     let log = Log::new().await;
-    let signed = |version: &str, by: &str| {
-        let suite = Versioned { version: version.parse().unwrap(), digest: Digest::of(by.as_bytes()) };
-        key(by).sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
-    };
-    log.refused(&signed("2.0.0", "vendor"), Code::KeyRole).await;
-    log.accepted(&signed("2.0.0", "suite")).await;
-    let other = {
-        let suite = Versioned { version: "2.0.0".parse().unwrap(), digest: Digest::of(b"another file") };
-        key("suite").sign_statement(&Release::of(suite, vectors::now()).unwrap().to_bytes()).to_bytes()
-    };
-    log.refused(&other, Code::SuiteReleased).await;
+    log.refused(&released("vendor", "2.0.0", b"a file"), Code::KeyRole).await;
+    log.accepted(&released("suite", "2.0.0", b"a file")).await;
+    log.refused(&released("suite", "2.0.0", b"another file"), Code::SuiteReleased).await;
     assert_eq!(log.json("/v1/view.json").await["suites"][0]["version"], "2.0.0");
     log.publisher.stop().await;
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use smi_runner::submit::submit;
+use smi_schemas::bundle::Bundle;
 use smi_schemas::codes::Code;
 use smi_schemas::names::RunId;
 use smi_schemas::report::Status;
 use smi_schemas::smi::Api;
 use smi_tests::programme::{Running, Settings};
 use smi_tests::vectors;
-use smi_verifier::Stage;
+use smi_verifier::policy::{Policy, Receipts};
+use smi_verifier::said::MAX_LOGGED_BYTES;
+use smi_verifier::{Stage, verify};
 use tempfile::TempDir;
 
 /// What the tests ask of a publisher.
@@ -72,6 +75,34 @@ async fn a_bundle_is_stored_once_whatever_its_white_space() {
     assert_eq!((status, &later["index"]), (StatusCode::OK, &first["index"]));
     assert_eq!(again.json("/v1/feed").await["size"], 3);
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_bundle_that_is_logged_is_one_that_verifies() {
+    let data = tempfile::tempdir().unwrap();
+    let publisher = start(&data).await;
+    let payload = Bundle::read(&vectors::sound()).unwrap().payload;
+    let padded = |spaces: usize| {
+        let payload = [payload.clone(), vec![b' '; spaces]].concat();
+        vectors::key("vendor").sign_statement(&payload).to_bytes()
+    };
+    // Three bytes of the payload are four of the bundle.
+    let room = (MAX_LOGGED_BYTES - padded(0).len()) / 4 * 3;
+    let brink = (room..room + 4096).take_while(|spaces| padded(*spaces).len() <= MAX_LOGGED_BYTES).last().unwrap();
+    for spaces in [brink + 1, brink + 4096] {
+        let (status, problem) = publisher.post(padded(spaces)).await;
+        let refused = (StatusCode::PAYLOAD_TOO_LARGE, Some("bundle-too-large"));
+        assert_eq!((status, problem["code"].as_str()), refused, "{}", problem["detail"]);
+    }
+    let (status, logged) = publisher.post(padded(brink)).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let completed = publisher.get(&format!("/v1/bundles/{}/completed", logged["payload"].as_str().unwrap())).await;
+    let completed = completed.bytes().await.unwrap();
+    assert!(completed.len() > MAX_LOGGED_BYTES);
+    let policy = Policy { receipts: Receipts::Require, ..vectors::policy(vectors::keyring_with(None), None) };
+    assert_eq!(verify(&completed, &policy, vectors::now()).unwrap().receipt().unwrap().index, 1);
+    assert_eq!(publisher.post(completed.into()).await.0, StatusCode::OK, "what came back is the same result");
+    publisher.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

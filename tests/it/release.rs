@@ -210,6 +210,51 @@ fn a_release_is_of_these_bytes_under_this_version() {
     }
 }
 
+/// The release of the newest suite at an hour of the day on which receipts are cosigned at nine.
+fn released_at(hour: u8) -> Bundle {
+    let (suite, digest) = Suite::read(NEWEST.bytes).unwrap();
+    let time = format!("2026-01-02T{hour:02}:00:00Z").parse().unwrap();
+    let release = Release::of(Versioned { version: suite.version, digest }, time).unwrap();
+    vectors::key("suite").sign_statement(&release.to_bytes())
+}
+
+#[test]
+fn a_release_is_judged_by_its_index_where_it_has_a_receipt() {
+    let newest = Suite::read(NEWEST.bytes).unwrap();
+    let revoked = |from| {
+        let mut keyring = vectors::keyring();
+        keyring.revoke(&KeyRef::Name("suite".parse().unwrap()), from).unwrap();
+        keyring
+    };
+    let (bare, logged) = (released_at(8), vectors::logged(released_at(8), "suite", 2));
+    for keyring in [vectors::keyring(), revoked(vectors::INDEX + 1)] {
+        let released = verified(&logged.to_bytes(), &keyring, &newest).unwrap();
+        let receipt = released.receipt().unwrap();
+        assert_eq!((receipt.index, receipt.witnesses.len()), (vectors::INDEX, 2));
+        assert_eq!(released.undecided(), [Stage::Freshness]);
+    }
+    let refused = |bundle: &Bundle, keyring| verified(&bundle.to_bytes(), &keyring, &newest).unwrap_err();
+    assert_eq!(refused(&logged, revoked(vectors::INDEX)), (Stage::InForce, Code::KeyRevoked));
+    assert_eq!(refused(&bare, revoked(vectors::INDEX + 1)), (Stage::Signature, Code::KeyRevoked), "no index is known");
+    assert!(verified(&bare.to_bytes(), &vectors::keyring(), &newest).unwrap().receipt().is_none());
+
+    let refused = |bundle: &Bundle| refused(bundle, vectors::keyring());
+    let lonely = vectors::logged(released_at(8), "suite", 1);
+    assert_eq!(refused(&lonely), (Stage::Quorum, Code::ReceiptQuorum));
+    let later = vectors::logged(released_at(10), "suite", 2);
+    assert_eq!(refused(&later), (Stage::Freshness, Code::ReceiptTimes));
+    let borrowed = Bundle { log_entry: later.log_entry, ..bare };
+    assert_eq!(refused(&borrowed), (Stage::Inclusion, Code::ReceiptInclusion));
+}
+
+#[test]
+fn a_release_has_one_signature() {
+    let mut bundle = signed("suite");
+    bundle.further.push(signed("root").signature);
+    let refused = verified(&bundle.to_bytes(), &keyring(), &Suite::read(NEWEST.bytes).unwrap()).unwrap_err();
+    assert_eq!(refused, (Stage::Shape, Code::BundleSignatures));
+}
+
 #[test]
 fn a_release_is_no_result_and_a_result_no_release() {
     let release = signed("suite").to_bytes();

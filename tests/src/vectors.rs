@@ -268,11 +268,13 @@ fn made(fault: Option<&Fault>) -> (Vec<u8>, Vec<u8>) {
     };
     match fault {
         Some(Fault::Receipt(edit)) => {
-            let mut entry = log_entry(&bundle, COSIGNED, 2);
+            let mut entry = log_entry(&bundle, "vendor", COSIGNED, 2);
             edit(&mut entry);
             bundle.log_entry = Some(entry);
         }
-        Some(Fault::Cosigned(time, witnesses)) => bundle.log_entry = Some(log_entry(&bundle, *time, *witnesses)),
+        Some(Fault::Cosigned(time, witnesses)) => {
+            bundle.log_entry = Some(log_entry(&bundle, "vendor", *time, *witnesses));
+        }
         _ => {}
     }
     let bytes = bundle.to_bytes();
@@ -284,15 +286,22 @@ const COSIGNED: u64 = 1_767_344_400;
 
 /// The sound bundle with its receipt.
 pub fn completed() -> Vec<u8> {
-    let mut bundle = Bundle::read(&sound()).unwrap_or_else(|error| unreachable!("{error}"));
-    bundle.log_entry = Some(log_entry(&bundle, COSIGNED, 2));
-    bundle.to_bytes()
+    let bundle = Bundle::read(&sound()).unwrap_or_else(|error| unreachable!("{error}"));
+    logged(bundle, "vendor", QUORUM as usize).to_bytes()
 }
 
+/// A bundle that a key signed, with its receipt at [`INDEX`], which so many witnesses cosigned at 09:00 of [`NOW`]'s day.
+pub fn logged(mut bundle: Bundle, signer: &str, witnesses: usize) -> Bundle {
+    bundle.log_entry = Some(log_entry(&bundle, signer, COSIGNED, witnesses));
+    bundle
+}
+
+/// Where bundles are that have a receipt.
+pub const INDEX: u64 = 3;
+
 /// The place of a bundle in a log of seven entries, of which it is the fourth.
-fn log_entry(bundle: &Bundle, time: u64, witnesses: usize) -> LogEntry {
-    const INDEX: u64 = 3;
-    let body = Leaf::of(bundle, [key("vendor").public().to_spki_pem().as_str()]).to_bytes();
+fn log_entry(bundle: &Bundle, signer: &str, time: u64, witnesses: usize) -> LogEntry {
+    let body = Leaf::of(bundle, [key(signer).public().to_spki_pem().as_str()]).to_bytes();
     let mut tree = Tree::default();
     for index in 0..7 {
         tree.push(if index == INDEX { Hash::of_leaf(&body) } else { Hash::of_leaf(&[0]) });

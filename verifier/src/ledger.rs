@@ -10,13 +10,20 @@
 //! | keyring | follows the one in force: next version, its digest, nothing taken back; the log's key stays |
 //! | suite | no suite of this version is released |
 //! | result | the key has no other result of the run |
-//! | review | is about a result that is published after review |
+//! | review | is about a result that is published after review, which has not ended |
 //! | withdrawal | is about a result of the same key, which has not ended |
 //! | supersession | the same, and its successor is another such result about the same mesh |
 //!
 //! A keyring that is admitted is in force from the next entry on.
+//!
+//! A revocation looks back: what the key signed from an index on does not count, and so stands in nobody's way. A
+//! version that only such a release has is free, and a result that only such an entry ended has not. Run ids need no
+//! such care: they are a key's own, and a key that lost one is revoked. Which of two results is the later one matters to
+//! nobody here: the [`crate::view`] lets nothing but a later run fill the cell of one that has ended, whatever its
+//! successor is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use smi_schemas::Digest;
@@ -26,6 +33,7 @@ use smi_schemas::names::{RunId, Slug, Version};
 use smi_schemas::record::Record;
 use smi_schemas::statement::Versioned;
 
+use smi_keys::KeyId;
 use smi_keys::keyring::Publish;
 
 use crate::said::{Said, Signer, Trusted, What};
@@ -37,22 +45,31 @@ pub struct Ledger {
     size: u64,
     trusted: Option<Arc<Trusted>>,
     keys: BTreeMap<String, u32>,
+    /// The keys whose results are published after review. No keyring changes that of a key.
+    reviewed: BTreeSet<u32>,
     meshes: BTreeMap<Slug, u32>,
     runs: BTreeSet<(u32, RunBits)>,
     results: BTreeMap<Digest, Known>,
-    suites: BTreeSet<Version>,
+    suites: BTreeMap<Version, Vec<Release>>,
 }
 
 /// Bytes, because a number would be aligned, and so take more room.
 type RunBits = [u8; 16];
 
-/// What is known of a result.
+/// What is known of a result, in few bytes: there is one for nearly every entry.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     key: u32,
     mesh: u32,
-    after_review: bool,
-    ended: bool,
+    /// The entry of its key that ended it. The first entry is a keyring, and 2^32 are more than any memory holds.
+    ended: Option<NonZeroU32>,
+}
+
+/// A release of a suite. It is forgotten only when it is taken back: the revocation that voids it may be, too.
+#[derive(Clone, Copy, Debug)]
+struct Release {
+    index: u64,
+    key: u32,
 }
 
 impl Ledger {
@@ -113,16 +130,19 @@ impl Ledger {
         Ok(match what {
             What::Result(verified) => Says::Result(Box::new(self.tested(verified, signer)?)),
             What::Suite(Record { subject, says }) => {
-                if self.suites.contains(&says.version) {
+                let mut releases = self.suites.get(&says.version).into_iter().flatten();
+                if releases.any(|release| self.counts(release.key, release.index)) {
                     return refuse(Code::SuiteReleased, format!("suite {}", says.version));
                 }
                 Says::Suite(Versioned { version: says.version.clone(), digest: *subject })
             }
             What::Keyring(next, _) => Says::Keyring { version: next.keyring.version(), digest: next.digest },
             What::Review(Record { subject, says }) => {
-                if !self.known(subject)?.after_review {
+                let known = self.known(subject)?;
+                if !self.reviewed.contains(&known.key) {
                     return refuse(Code::ReviewUncalled, format!("result {subject}"));
                 }
+                self.stands(subject, known)?;
                 Says::Review { result: *subject, verdict: says.verdict, reason: says.reason.clone() }
             }
             What::Withdrawal(Record { subject, says }) => {
@@ -169,10 +189,26 @@ impl Ledger {
         if self.keys.get(&signer.key.key_id().to_string()) != Some(&known.key) {
             return refuse(Code::ResultOther, format!("result {result}"));
         }
-        if known.ended {
-            return refuse(Code::ResultEnded, format!("result {result}"));
-        }
+        self.stands(result, known)?;
         Ok(known)
+    }
+
+    /// That a result has not ended.
+    fn stands(&self, result: &Digest, known: Known) -> Result<(), Finding> {
+        match known.ended {
+            Some(ended) if self.counts(known.key, ended.get().into()) => {
+                refuse(Code::ResultEnded, format!("result {result}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether no revocation voids what a key signed at an index. Few ask, so that no second way to the keys is kept.
+    fn counts(&self, key: u32, index: u64) -> bool {
+        let id = self.keys.iter().find(|(_, place)| **place == key).and_then(|(id, _)| id.parse::<KeyId>().ok());
+        let keyring = self.trusted.as_ref().map(|trusted| &trusted.keyring);
+        let known = keyring.zip(id).and_then(|(keyring, id)| keyring.find(&id));
+        known.is_none_or(|key| key.in_force(index))
     }
 
     /// Takes back what was folded in last, before which `keyring` was in force.
@@ -185,11 +221,13 @@ impl Ledger {
                 }
             }
             Says::Suite(suite) => {
-                self.suites.remove(&suite.version);
+                if let Some(releases) = self.suites.get_mut(&suite.version) {
+                    releases.retain(|release| release.index != entry.index);
+                }
             }
             Says::Withdrawal { result, .. } | Says::Supersession { result, .. } => {
                 if let Some(known) = self.results.get_mut(result) {
-                    known.ended = false;
+                    known.ended = None;
                 }
             }
             Says::Review { .. } | Says::Keyring { .. } => {}
@@ -205,15 +243,18 @@ impl Ledger {
                 let key = place(&mut self.keys, &entry.key_id);
                 let mesh = place(&mut self.meshes, &tested.mesh);
                 self.runs.insert((key, bits(&tested.run)));
-                let known = Known { key, mesh, after_review: tested.after_review, ended: false };
-                self.results.insert(entry.payload, known);
+                if tested.after_review {
+                    self.reviewed.insert(key);
+                }
+                self.results.insert(entry.payload, Known { key, mesh, ended: None });
             }
             Says::Suite(suite) => {
-                self.suites.insert(suite.version.clone());
+                let key = place(&mut self.keys, &entry.key_id);
+                self.suites.entry(suite.version.clone()).or_default().push(Release { index: entry.index, key });
             }
             Says::Withdrawal { result, .. } | Says::Supersession { result, .. } => {
                 if let Some(known) = self.results.get_mut(result) {
-                    known.ended = true;
+                    known.ended = u32::try_from(entry.index).ok().and_then(NonZeroU32::new);
                 }
             }
             Says::Review { .. } | Says::Keyring { .. } => {}

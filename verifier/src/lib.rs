@@ -211,7 +211,13 @@ impl Verified {
 
     /// The stages that could not be decided.
     pub fn undecided(&self) -> Vec<Stage> {
-        receipt::STAGES.into_iter().filter(|stage| !self.proven.passed.contains(stage)).collect()
+        self.proven.undecided()
+    }
+}
+
+impl Proven {
+    fn undecided(&self) -> Vec<Stage> {
+        receipt::STAGES.into_iter().filter(|stage| !self.passed.contains(stage)).collect()
     }
 }
 
@@ -305,12 +311,6 @@ fn shape(bytes: &[u8]) -> Result<Bundle, Refused> {
 }
 
 /// The bytes are checked before anything in them is read.
-fn signature<'a>(bundle: &Bundle, keyring: &'a Keyring) -> Result<&'a Entry, Refused> {
-    let signer = signed(bundle, keyring)?;
-    not_revoked(signer)?;
-    Ok(signer)
-}
-
 fn signed<'a>(bundle: &Bundle, keyring: &'a Keyring) -> Result<&'a Entry, Refused> {
     let stage = Stage::Signature;
     let keyid = &bundle.signature.keyid;

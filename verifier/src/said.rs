@@ -1,7 +1,7 @@
 //! Whatever may become an entry of the log, verified: results, and records of every kind.
 //!
 //! [`verify_said`] goes through the stages of a verification that do not depend on order: size, shape, signature and
-//! statement as for a result; **signer**, that the key has the role that signs such a thing, and for a keyring that as
+//! statement as for a result, of which the size leaves room for the log entry that completes it; **signer**, that the key has the role that signs such a thing, and for a keyring that as
 //! many of its root keys signed as its threshold says; and for a result everything else that [`crate::verify()`] checks.
 //! What depends on what is in the log already is for the [`crate::ledger`] to admit.
 //!
@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use smi_keys::keyring::{Entry as Key, Keyring, Role};
 use smi_keys::{KeyId, PublicKey};
-use smi_schemas::bundle::{Bundle, Signature};
+use smi_schemas::bundle::{Bundle, MAX_BUNDLE_BYTES, MAX_PROOF_HASHES, Signature};
 use smi_schemas::codes::Code;
-use smi_schemas::leaf::Leaf;
+use smi_schemas::leaf::{Leaf, MAX_LEAF_BYTES};
 use smi_schemas::names::Slug;
 use smi_schemas::record::{
     KEYRING_TYPE, KeyringChange, Predicate, REVIEW_TYPE, Record, Release, Review, SUITE_TYPE, SUPERSESSION_TYPE,
@@ -25,9 +25,41 @@ use smi_schemas::record::{
 use smi_schemas::statement::Payload;
 use smi_schemas::{Digest, Timestamp};
 
+use crate::note::{MAX_NAME_BYTES, MAX_SIGNATURES};
 use crate::policy::Policy;
 use crate::{Refused, Stage, Verified, judged, refusal, refuse, result, role_may, shape, size, statement};
 use crate::{not_revoked, signed as signed_by};
+
+/// What a publisher adds to a bundle to complete it, where every text in it is empty.
+const EMPTY_ENTRY: &str = r#","tlogEntries":[{"logIndex":"","logId":{"keyId":""},"kindVersion":{"kind":"dsse","version":"0.0.1"},"integratedTime":"0","inclusionProof":{"logIndex":"","rootHash":"","treeSize":"","hashes":[],"checkpoint":{"envelope":""}},"canonicalizedBody":""}]"#;
+
+/// Bytes of the largest number.
+const NUMBER_BYTES: usize = 20;
+
+/// Bytes of a hash in base64.
+const HASH_BYTES: usize = base64_bytes(32);
+
+/// Bytes of a checkpoint's text with the empty line behind it, in JSON, where the end of a line has two.
+const CHECKPOINT_BYTES: usize = MAX_NAME_BYTES + NUMBER_BYTES + HASH_BYTES + 4 * 2;
+
+/// Bytes of a signature's line, in JSON: dash, name, and base64 of the key's id, a witness's time and the signature. No
+/// name that a keyring knows has anything to escape.
+const SIGNATURE_LINE_BYTES: usize = "\u{2014} ".len() + MAX_NAME_BYTES + 1 + base64_bytes(4 + 8 + 64) + 2;
+
+/// Bytes that a log entry adds to a bundle at most: index, size, root, the longest proof, the checkpoint with as many
+/// signatures as a note has, and the largest leaf.
+pub const MAX_LOG_ENTRY_BYTES: usize =
+    EMPTY_ENTRY.len() + 3 * NUMBER_BYTES + 2 * HASH_BYTES + MAX_PROOF_HASHES * (HASH_BYTES + r#""","#.len()) - 1
+        + CHECKPOINT_BYTES
+        + MAX_SIGNATURES * SIGNATURE_LINE_BYTES
+        + base64_bytes(MAX_LEAF_BYTES);
+
+/// Bytes of the largest bundle that becomes an entry, as it is stored: completed, it is still a bundle.
+pub const MAX_LOGGED_BYTES: usize = MAX_BUNDLE_BYTES - MAX_LOG_ENTRY_BYTES;
+
+const fn base64_bytes(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
 
 /// A bundle that passed every stage which does not depend on order. Only this module makes one.
 #[derive(Clone, Debug)]
@@ -113,8 +145,7 @@ impl Said {
 
 /// Verifies a bundle's bytes, whatever it says, against a policy at a time.
 pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
-    size(bytes)?;
-    let bundle = shape(bytes)?.bare();
+    let bundle = bare(bytes)?;
     let signer = signed_by(&bundle, &policy.keyring)?;
     not_revoked(signer)?;
     said(bundle, signer, policy, now)
@@ -124,8 +155,7 @@ pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said
 /// index decides. Keyrings that follow one another change nothing else of a key, so that what is verified under one of
 /// them is verified under every one that has the signer's key.
 pub fn verify_logged(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
-    size(bytes)?;
-    let bundle = shape(bytes)?.bare();
+    let bundle = bare(bytes)?;
     let signer = signed_by(&bundle, &policy.keyring)?;
     said(bundle, signer, policy, now)
 }
@@ -156,8 +186,22 @@ fn said(bundle: Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result
 
 /// Verifies the first keyring of a log, which nothing but itself speaks for.
 pub fn verify_first(bytes: &[u8]) -> Result<Said, Refused> {
+    keyring(bare(bytes)?, None)
+}
+
+/// The bundle as it is stored, with room for what completes it.
+fn bare(bytes: &[u8]) -> Result<Bundle, Refused> {
     size(bytes)?;
-    keyring(shape(bytes)?.bare(), None)
+    let bundle = shape(bytes)?.bare();
+    // It is never written with more bytes than it was read from, so that few have to be written to be measured.
+    if bytes.len() > MAX_LOGGED_BYTES {
+        let stored = bundle.to_bytes().len();
+        if stored > MAX_LOGGED_BYTES {
+            let detail = format!("{stored} bytes without a log entry, at most {MAX_LOGGED_BYTES}");
+            return refuse(Stage::Size, Code::BundleTooLarge, detail);
+        }
+    }
+    Ok(bundle)
 }
 
 fn record<P: Predicate>(bundle: &Bundle, signer: &Key) -> Result<Record<P>, Refused> {
@@ -226,5 +270,43 @@ fn signed(bundle: &Bundle, keyring: &Keyring) -> Result<Vec<Signer>, Refused> {
 impl Signer {
     fn of(key: &Key) -> Self {
         Self { name: key.name.clone(), key: key.public_key }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smi_keys::SigningKey;
+    use smi_schemas::bundle::LogEntry;
+
+    use super::*;
+    use crate::merkle::Hash;
+    use crate::note::{Checkpoint, cosign, sign_checkpoint};
+
+    #[test]
+    fn the_largest_log_entry_has_as_many_bytes_as_room_is_left_for() {
+        let key = SigningKey::from_seed([7; 32]);
+        let name = |number: usize| format!("{number:a>MAX_NAME_BYTES$}");
+        let checkpoint = Checkpoint::new(&name(0), u64::MAX, Hash::of_leaf(b"")).unwrap();
+        let mut note = sign_checkpoint(&checkpoint, &key);
+        for number in 1..MAX_SIGNATURES {
+            note.push(cosign(&checkpoint, &name(number), &key, 1).unwrap()).unwrap();
+        }
+        assert!(
+            note.push(cosign(&checkpoint, &name(MAX_SIGNATURES), &key, 1).unwrap()).is_err(),
+            "one more is refused"
+        );
+        let entry = LogEntry {
+            index: u64::MAX,
+            log_id: [7; 32],
+            root: [7; 32],
+            size: u64::MAX,
+            hashes: vec![[7; 32]; MAX_PROOF_HASHES],
+            checkpoint: String::from_utf8(note.to_bytes()).unwrap(),
+            body: vec![7; MAX_LEAF_BYTES],
+        };
+        let bare = key.sign_statement(b"{}").to_bytes();
+        let added = Bundle::complete(&bare, &entry).unwrap().len() - bare.len();
+        // The log's own signature has no time: its base64 has twelve characters fewer.
+        assert_eq!(added + 12, MAX_LOG_ENTRY_BYTES);
     }
 }

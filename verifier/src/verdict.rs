@@ -251,7 +251,8 @@ impl Accepted {
 }
 
 impl LogPlace {
-    fn new(receipt: &Receipt) -> Self {
+    /// What a receipt proves.
+    pub fn new(receipt: &Receipt) -> Self {
         Self {
             origin: receipt.origin.clone(),
             index: receipt.index,

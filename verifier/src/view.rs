@@ -11,9 +11,10 @@
 //! disagreement is shown, never averaged. Beyond that:
 //!
 //! - A result of a signer who publishes after review counts once a review accepts it; the latest review decides.
-//! - A result that is *superseded* does not count.
-//! - A result that is *withdrawn* stays where it was and says nothing: if it is a signer's current one, the signer says
-//!   nothing about the cell until a later run is accepted, and if nobody else does, the cell is withdrawn.
+//! - A result that has *ended*, because it is withdrawn or superseded, stays where it was and says nothing: if it is a
+//!   signer's current one, the signer says nothing about the cell until a later run is accepted, and if nobody else
+//!   does, the cell is withdrawn, or superseded by the result that the signer named. The one named does not count for
+//!   being named: it counts where its own run says. A review of what has ended changes nothing.
 //! - An entry does not count if its signer is revoked from its index or an earlier one on, whenever that is said.
 //!
 //! ```
@@ -101,8 +102,14 @@ type Runs = Vec<u32>;
 #[derive(Clone, Copy, Debug, Default)]
 struct Fate {
     accepted: Option<bool>,
-    withdrawn: bool,
-    superseded: Option<u32>,
+    ended: Option<End>,
+}
+
+/// Why a signer no longer stands by a result.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Withdrawn,
+    Superseded { by: u32 },
 }
 
 /// An entry, as far as the fold needs it again.
@@ -248,10 +255,13 @@ pub struct Cell {
     /// Its version; none when it is not served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<ApiVersion>,
-    /// The current result. None: the cell is withdrawn.
+    /// The current result. None: the cell is withdrawn or superseded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<Current>,
-    /// Signers with a current result for this cell that is not withdrawn.
+    /// Where the cell is superseded, the result that its signer named in the place of the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<Digest>,
+    /// Signers with a current result for this cell that has not ended.
     pub signers: u32,
     /// Whether these results differ in capability or compliance.
     pub disagreement: bool,
@@ -287,7 +297,7 @@ pub enum State {
     Rejected,
     /// Its signer withdrew it.
     Withdrawn,
-    /// Another result of its signer stands in its place.
+    /// Its signer named another result in its place.
     Superseded,
     /// Its signer's key was revoked.
     Revoked,
@@ -360,31 +370,35 @@ impl View {
             FoldedSays::Review { result, accepted } => {
                 let (result, accepted) = (*result, *accepted);
                 let fate = self.counted.fates.entry(result).or_default();
+                // What was shown when it ended stays, so that nobody makes the cell forget it.
+                if fate.ended.is_some() {
+                    return;
+                }
                 fate.accepted = Some(accepted);
-                let ended = fate.withdrawn || fate.superseded.is_some();
                 self.counted.waiting.remove(&result);
                 self.hide(result);
-                if accepted && !ended {
+                if accepted {
                     self.show(result);
                 }
             }
-            FoldedSays::Withdrawal { result } => {
-                let result = *result;
-                self.counted.fates.entry(result).or_default().withdrawn = true;
-                self.counted.waiting.remove(&result);
-            }
-            FoldedSays::Supersession { result, by } => {
-                let (result, by) = (*result, *by);
-                self.counted.fates.entry(result).or_default().superseded = Some(by);
-                self.counted.waiting.remove(&result);
-                self.hide(result);
-            }
+            FoldedSays::Withdrawal { result } => self.end(*result, End::Withdrawn),
+            FoldedSays::Supersession { result, by } => self.end(*result, End::Superseded { by: *by }),
             FoldedSays::Suite(suite) => {
                 let Versioned { version, digest } = (**suite).clone();
                 self.counted.suites.push(ReleasedSuite { index: u64::from(index), version, digest });
             }
             FoldedSays::Keyring => {}
         }
+    }
+
+    /// Ends a result where it is.
+    fn end(&mut self, result: u32, end: End) {
+        self.counted.fates.entry(result).or_default().ended.get_or_insert(end);
+        self.counted.waiting.remove(&result);
+    }
+
+    fn ended(&self, result: u32) -> Option<End> {
+        self.counted.fates.get(&result).and_then(|fate| fate.ended)
     }
 
     fn is_revoked(&self, signer: u32, index: u32) -> bool {
@@ -492,8 +506,8 @@ impl View {
         let fate = self.counted.fates.get(&index).copied().unwrap_or_default();
         Some(match fate {
             _ if self.is_revoked(signer, index) => State::Revoked,
-            Fate { superseded: Some(_), .. } => State::Superseded,
-            Fate { withdrawn: true, .. } => State::Withdrawn,
+            Fate { ended: Some(End::Superseded { .. }), .. } => State::Superseded,
+            Fate { ended: Some(End::Withdrawn), .. } => State::Withdrawn,
             Fate { accepted: Some(false), .. } => State::Rejected,
             Fate { accepted: None, .. } if result.after_review => State::Waiting,
             Fate { .. } => State::Published,
@@ -537,9 +551,13 @@ impl View {
     }
 
     fn cell(&self, (api, version): Test, signers: &BTreeMap<u32, Run>) -> Cell {
-        let stands = |(_, index): &&Run| !self.counted.fates.get(index).is_some_and(|fate| fate.withdrawn);
-        let standing: Vec<_> = signers.values().filter(stands).copied().collect();
+        let standing: Vec<_> = signers.values().filter(|(_, index)| self.ended(*index).is_none()).copied().collect();
         let current = standing.iter().max().and_then(|(_, index)| self.current(*index, api, version));
+        let last = signers.values().max().filter(|_| standing.is_empty());
+        let superseded_by = last.and_then(|(_, index)| match self.ended(*index)? {
+            End::Superseded { by } => self.result(by).map(|(_, result)| result.payload),
+            End::Withdrawn => None,
+        });
         let says = |(_, index): &Run| {
             let brief = self.result(*index).and_then(|(_, result)| self.brief(result, api));
             brief.map(|brief| (brief.capability, brief.compliance))
@@ -550,6 +568,7 @@ impl View {
             signers: u32::try_from(standing.len()).unwrap_or(u32::MAX),
             disagreement: standing.iter().any(|other| says(other) != says(&standing[0])),
             current,
+            superseded_by,
         }
     }
 

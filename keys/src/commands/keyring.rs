@@ -63,9 +63,10 @@ fn add(args: AddArgs) -> Result<Outcome, Error> {
 
 fn revoke(args: &RevokeArgs) -> Result<Outcome, Error> {
     change(&args.keyring.path, |keyring| {
-        let entry = keyring.revoke(&args.key, args.from_index)?;
+        let from_index = args.extent.start();
+        let entry = keyring.revoke(&args.key, from_index)?;
         let (name, id) = (&entry.name, entry.public_key.key_id());
-        Ok(format!("revoked {name} from log index {} on, key id {id}", args.from_index))
+        Ok(format!("revoked {name} from log index {from_index} on, key id {id}"))
     })
 }
 

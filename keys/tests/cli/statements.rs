@@ -191,7 +191,7 @@ fn only_a_root_key_in_force_signs_keyrings() {
     let refusal = bench.refused("statement keyring v7.json --key acme.pem --out x.json", 2, "signer-not-root");
     assert!(refusal.contains("v7.json: key id "), "{refusal}");
     fs::copy(bench.path("v7.json"), bench.path("v8.json")).unwrap();
-    bench.done("keyring revoke --keyring v8.json --key c");
+    bench.done("keyring revoke --keyring v8.json --key c --all");
     let revoked = "statement keyring v8.json --previous v7.json --key c.pem --out x.json";
     bench.refused(revoked, 2, "signer-not-root");
     bench.done("generate --out new.pem --no-encrypt");

@@ -41,7 +41,7 @@ pub const MAX_ENTRY_BYTES: usize = 4096;
 /// Bytes of the largest leaf.
 pub const MAX_LEAF_BYTES: usize = smi_schemas::leaf::MAX_LEAF_BYTES;
 
-/// Bytes of the largest blob.
+/// Bytes of the largest blob. Bundles are smaller, so that they can be completed.
 pub const MAX_BLOB_BYTES: usize = 1024 * 1024;
 
 /// Additions of the largest batch. With [`MAX_ENTRY_BYTES`] it bounds what an engine writes between two barriers.

@@ -56,9 +56,11 @@ pub(crate) fn suite(
         writeln!(out, "suite     {}, {}", release.says.version, release.subject)?;
         writeln!(out, "signer    {}, key {}", released.signer(), released.key_id())?;
         writeln!(out, "claimed   released at {}", release.says.released_at)?;
+        released.receipt().map_or(Ok(()), |receipt| place(out, &LogPlace::new(receipt)))?;
     }
     trusted(out, keyring)?;
-    checks(out, &listed(&STAGES, result, &[]), result.is_ok())?;
+    let undecided = result.as_ref().map(Released::undecided).unwrap_or_default();
+    checks(out, &listed(&STAGES, result, &undecided), result.is_ok())?;
     writeln!(out)?;
     writeln!(out, "{}", if result.is_ok() { "The suite is released." } else { "The release is refused." })?;
     writeln!(out, "exit {}: {}", exit.number(), exit.words())

@@ -123,3 +123,66 @@ fn a_signer_s_runs_of_different_apis_are_one_current_run_a_cell() {
     assert_eq!(shown, [(Api::Specs, 0), (Api::Split, 1)]);
     assert_eq!(rows[0].cells.iter().map(|cell| cell.signers).collect::<Vec<_>>(), [1, 1]);
 }
+
+#[test]
+fn what_has_ended_stays_until_a_later_run() {
+    let reason = || "R.".parse().unwrap();
+    let withdrawal = Says::Withdrawal { result: payload(1), reason: reason() };
+    let supersession = Says::Supersession { result: payload(1), by: payload(0), reason: reason() };
+    for (says, state, by) in [(withdrawal, State::Withdrawn, None), (supersession, State::Superseded, Some(payload(0)))]
+    {
+        let mut view = View::default();
+        let ended = |view: &View, after: &str| {
+            let cell = &view.rows()[0].cells[1];
+            let expected = Cell {
+                api: Api::Split,
+                version: Some(ApiVersion::V1alpha4),
+                current: None,
+                superseded_by: by,
+                signers: 0,
+                disagreement: false,
+            };
+            assert_eq!((cell, view.state(&payload(1))), (&expected, Some(state)), "after {after}");
+        };
+        view.add(&entry(0, 0, result(0, 1, false)), None);
+        view.add(&entry(1, 0, result(1, 5, true)), None);
+        let review = |verdict| Says::Review { result: payload(1), verdict, reason: reason() };
+        view.add(&entry(2, 2, review(Verdict::Accept)), None);
+        view.add(&entry(3, 0, says), None);
+        ended(&view, "its end");
+        view.add(&entry(4, 2, review(Verdict::Reject)), None);
+        ended(&view, "a rejection");
+        view.add(&entry(5, 2, review(Verdict::Accept)), None);
+        ended(&view, "another review");
+        view.add(&entry(6, 0, result(6, 4, false)), None);
+        ended(&view, "an older run");
+        view.add(&entry(7, 0, result(7, 6, true)), None);
+        ended(&view, "a later run that waits");
+        let accept = Says::Review { result: payload(7), verdict: Verdict::Accept, reason: reason() };
+        view.add(&entry(8, 2, accept), None);
+        let cell = &view.rows()[0].cells[1];
+        assert_eq!((cell.current.as_ref().map(|current| current.index), cell.superseded_by), (Some(7), None));
+    }
+}
+
+#[test]
+fn what_ended_before_it_was_accepted_is_never_shown() {
+    let mut view = View::default();
+    view.add(&entry(0, 0, result(0, 1, true)), None);
+    view.add(&entry(1, 0, Says::Withdrawal { result: payload(0), reason: "R.".parse().unwrap() }), None);
+    let accept = Says::Review { result: payload(0), verdict: Verdict::Accept, reason: "R.".parse().unwrap() };
+    view.add(&entry(2, 2, accept), None);
+    assert_eq!((view.rows(), view.state(&payload(0))), (Vec::new(), Some(State::Withdrawn)));
+}
+
+#[test]
+fn who_still_stands_by_a_result_is_shown_beside_one_that_ended() {
+    let mut view = View::default();
+    view.add(&entry(0, 1, result(0, 1, false)), None);
+    view.add(&entry(1, 0, result(1, 5, false)), None);
+    let supersession = Says::Supersession { result: payload(1), by: payload(0), reason: "R.".parse().unwrap() };
+    view.add(&entry(2, 0, supersession), None);
+    let cell = &view.rows()[0].cells[1];
+    assert_eq!((cell.current.as_ref().map(|current| current.index), cell.signers), (Some(0), 1));
+    assert_eq!(cell.superseded_by, None);
+}
