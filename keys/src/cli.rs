@@ -169,7 +169,7 @@ pub(crate) struct StatementSuiteArgs {
 pub(crate) struct StatementKeyringArgs {
     /// The keyring's file
     pub(crate) file: PathBuf,
-    /// The keyring before it, of which it is one change; none for the first keyring of a log
+    /// The keyring in force, which it was made from; none for the first keyring of a log
     #[arg(long, value_name = "FILE")]
     pub(crate) previous: Option<PathBuf>,
     #[command(flatten)]

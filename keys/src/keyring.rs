@@ -33,7 +33,7 @@
 //!
 //! Each of these stands for `https://smi-spec.io/conformance/…`; [`smi_schemas::record`] says what they are.
 //!
-//! A keyring follows another ([`Keyring::check_successor`]) that has the version before, and of which every key is in
+//! A keyring follows another ([`Keyring::check_successor`]) that has an earlier version, and of which every key is in
 //! its place, unaltered but for its revocation. New keys come last.
 //!
 //! The keyring's bytes are what is distributed, and their digest names them; whoever trusts a keyring says which.

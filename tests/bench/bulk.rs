@@ -110,15 +110,15 @@ fn floor(bundles: &[Vec<u8>], policy: &Policy) -> Cost {
 
 fn parsed_and_replayed(batch: &[Vec<u8>], policy: &Policy) {
     let bundles: Vec<Bundle> = batch.iter().map(|bytes| Bundle::read(bytes).unwrap()).collect();
-    let signed: Vec<Vec<u8>> = bundles.iter().map(Bundle::signed_bytes).collect();
-    let signed: Vec<&[u8]> = signed.iter().map(Vec::as_slice).collect();
+    let messages: Vec<Vec<u8>> = bundles.iter().map(Bundle::signed_bytes).collect();
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
     let (mut signatures, mut keys) = (Vec::new(), Vec::new());
     for Bundle { signature, .. } in &bundles {
         signatures.push(Signature::from_slice(&signature.sig).unwrap());
         let signer = policy.keyring.find(&signature.keyid.parse().unwrap()).unwrap();
         keys.push(VerifyingKey::from_bytes(signer.public_key.as_bytes()).unwrap());
     }
-    verify_batch(&signed, &signatures, &keys).unwrap();
+    verify_batch(&messages, &signatures, &keys).unwrap();
     for bundle in &bundles {
         black_box(bundle.payload_digest());
         let Statement { predicate, .. } = Statement::read(&bundle.payload).unwrap();

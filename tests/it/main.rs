@@ -16,6 +16,7 @@ mod judge;
 mod log;
 mod metrics;
 mod mutants;
+mod pages;
 mod powercut;
 mod publisher;
 mod readme;

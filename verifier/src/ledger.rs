@@ -7,7 +7,7 @@
 //! |---|---|
 //! | any | its signers are keys of the keyring in force, and not revoked at this index |
 //! | the first | is a keyring, signed by its own root keys, that names the log's key |
-//! | keyring | follows the one in force: next version, its digest, nothing taken back; the log's key stays |
+//! | keyring | follows the one in force: a later version, its digest, nothing taken back; the log's key stays |
 //! | suite | no suite of this version is released |
 //! | result | the key has no other result of the run |
 //! | review | is about a result that is published after review, which has not ended |

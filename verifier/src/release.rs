@@ -91,7 +91,7 @@ pub fn verify_release(bytes: &[u8], keyring: &Keyring, (suite, digest): &(Suite,
     same(&released, &Versioned { version: suite.version.clone(), digest: *digest })?;
     // No age is asked for, so that what time it is does not matter.
     let (claimed, now) = (release.says.released_at, Timestamp::EPOCH);
-    let proven = receipt::check(&bundle, signer, claimed, &policy, now, &Heads::default())?;
+    let proven = receipt::check(&bundle, bundle.payload_digest(), signer, claimed, &policy, now, &Heads::default())?;
     Ok(Released { release, signer: signer.name.clone(), key_id: signer.public_key.key_id(), proven })
 }
 

@@ -8,8 +8,8 @@ use super::{Entry, Keyring, Revoked};
 /// Why a keyring does not follow another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SuccessionError {
-    /// Its version is not the next one.
-    #[error("version {found} does not follow version {previous}")]
+    /// Its version is not a later one.
+    #[error("version {found} is not later than version {previous}")]
     Version {
         /// The version of the keyring before.
         previous: u64,
@@ -60,11 +60,11 @@ impl SuccessionError {
 }
 
 impl Keyring {
-    /// Whether `next` may follow this keyring: its version is the next one, every key is in its place and unaltered but
-    /// for a revocation that was added or moved to an earlier index, and new keys come last. Threshold and quorum are
-    /// its own. Who signed it is not judged here.
+    /// Whether `next` may follow this keyring: its version is later, for several changes may be decided together; every
+    /// key is in its place and unaltered but for a revocation that was added or moved to an earlier index, and new keys
+    /// come last. Threshold and quorum are its own. Who signed it is not judged here.
     pub fn check_successor(&self, next: &Self) -> Result<(), SuccessionError> {
-        if self.version.checked_add(1) != Some(next.version) {
+        if next.version <= self.version {
             return Err(SuccessionError::Version { previous: self.version, found: next.version });
         }
         self.keys.iter().enumerate().try_for_each(|(place, entry)| {

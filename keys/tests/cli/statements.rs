@@ -172,10 +172,9 @@ fn as_many_must_sign_as_either_keyring_asks_for() {
 fn a_keyring_that_does_not_follow_is_not_signed() {
     let bench = with_roots();
     let sign = |new: &str, old: &str| format!("statement keyring {new} --previous {old} --key a.pem --out x.json");
-    let refusal = bench.refused(&sign("v7.json", "v5.json"), 2, "keyring-succession");
-    assert!(refusal.contains("v7.json: version 7 does not follow version 5"), "{refusal}");
     bench.refused(&sign("v6.json", "v6.json"), 2, "keyring-succession");
-    bench.refused(&sign("v6.json", "v7.json"), 2, "keyring-succession");
+    let refusal = bench.refused(&sign("v6.json", "v7.json"), 2, "keyring-succession");
+    assert!(refusal.contains("v6.json: version 6 is not later than version 7"), "{refusal}");
     bench.write("renamed.json", bench.read("v7.json").replace(r#""name": "b""#, r#""name": "d""#));
     assert!(bench.refused(&sign("renamed.json", "v6.json"), 2, "keyring-succession").contains("key b was altered"));
     bench.write("torn.json", "{");
