@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use askama::Template as _;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
@@ -247,14 +247,18 @@ async fn submit(State(publisher): State<Arc<Publisher>>, body: Body) -> Response
 
 async fn submitted(publisher: &Publisher, body: Body) -> Result<Response, Problem> {
     // One byte more is read than is admitted, so that the verifier says what is wrong.
-    let read = tokio::time::timeout(publisher.body_timeout, to_bytes(body, MAX_BUNDLE_BYTES + 1)).await;
+    let most = MAX_BUNDLE_BYTES + 1;
+    let declared = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let room = publisher.intake.room(declared.map_or(most, |bytes| bytes.min(most)));
+    let room = room.map_err(|refusal| Problem::from(refusal.findings()))?;
+    let read = tokio::time::timeout(publisher.body_timeout, to_bytes(body, most)).await;
     let bytes = match read {
         Err(_) => return Err(Problem::new(Code::RequestSlow, "the body did not arrive in time")),
         Ok(Err(error)) => return Err(unread(&error)),
         Ok(Ok(bytes)) => bytes,
     };
     let head = publisher.published.borrow().as_ref().and_then(|head| head.current_at());
-    let answer = publisher.intake.accept(bytes.into(), (publisher.clock)(), head).await;
+    let answer = publisher.intake.accept(bytes.into(), room, (publisher.clock)(), head).await;
     let Accepted { answer, stored } = answer.map_err(|refusal| Problem::from(refusal.findings()))?;
     let (status, index, payload) = match answer {
         Answer::Added { index, digest } => (StatusCode::CREATED, index, digest),
