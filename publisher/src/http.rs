@@ -22,6 +22,7 @@
 //! Refusals are `application/problem+json`. Reads may be made from any origin. Connections, streams, heads and bodies
 //! are bounded in number, bytes and time. A stop lets answers that are under way be finished.
 
+mod progress;
 mod serve;
 
 use std::convert::Infallible;
