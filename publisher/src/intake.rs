@@ -108,9 +108,9 @@ impl Intake {
         Self { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), turns, room, log }
     }
 
-    /// Whether submissions can be taken.
-    pub fn is_ready(&self) -> bool {
-        self.log.is_running()
+    /// Whether a submission can be expected to be logged.
+    pub fn ready(&self) -> Result<(), SubmitError> {
+        self.log.ready()
     }
 
     /// Room for a submission of so many bytes, to be taken before they are read.

@@ -64,6 +64,8 @@ pub struct Log {
     tree: Arc<RwLock<Tree>>,
     /// The writer's, and gone with it.
     store: Weak<dyn Store>,
+    /// Why the last batch failed, if it did.
+    failing: watch::Receiver<Option<Arc<CommitError>>>,
 }
 
 /// A tree that was signed: every entry under it is durable.
@@ -224,10 +226,11 @@ impl Log {
         let (sender, queue) = mpsc::channel(MAX_WAITING);
         let tree = Arc::new(RwLock::new(tree));
         let readable = Arc::downgrade(&store);
-        let writer = Writer { store, cell, signer, ledger, tree: Arc::clone(&tree), announce, trust };
+        let (fail, failing) = watch::channel(None);
+        let writer = Writer { store, cell, signer, ledger, tree: Arc::clone(&tree), fail, announce, trust };
         thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(queue))?;
         let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
-        Ok((Self { queue: sender, room, head: announced, trusted, tree, store: readable }, view))
+        Ok((Self { queue: sender, room, head: announced, trusted, tree, store: readable, failing }, view))
     }
 
     /// Logs a submission, and returns when it survives a power cut.
@@ -271,6 +274,16 @@ impl Log {
     /// The hashes of all leaves, of which the last may not be signed yet.
     pub fn tree(&self) -> Arc<RwLock<Tree>> {
         Arc::clone(&self.tree)
+    }
+
+    /// Whether a submission can be expected to be logged: not when the log has stopped, and not from a batch that
+    /// failed until one is committed.
+    pub fn ready(&self) -> Result<(), SubmitError> {
+        if !self.is_running() {
+            return Err(SubmitError::Stopped);
+        }
+        let failing = self.failing.borrow().clone();
+        failing.map_or(Ok(()), |cause| Err(SubmitError::Failed { cause }))
     }
 
     /// Whether submissions are taken. Once false, it stays so.
@@ -365,6 +378,7 @@ struct Writer {
     ledger: Ledger,
     tree: Arc<RwLock<Tree>>,
     trust: watch::Sender<Option<Arc<Trusted>>>,
+    fail: watch::Sender<Option<Arc<CommitError>>>,
     announce: watch::Sender<Arc<Head>>,
 }
 
@@ -409,7 +423,9 @@ impl Writer {
                 }
             }
             Err(cause) => {
+                tracing::error!(%cause, "a batch failed");
                 let cause = Arc::new(cause);
+                self.fail.send_replace(Some(Arc::clone(&cause)));
                 for caller in callers {
                     let _ = caller.answer.send(Err(SubmitError::Failed { cause: Arc::clone(&cause) }));
                 }
@@ -438,6 +454,9 @@ impl Writer {
             && let Err(error) = self.store.commit(head, &additions)
         {
             return Err(self.take_back(entries, error));
+        }
+        if !hashes.is_empty() {
+            self.fail.send_replace(None);
         }
         let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         for hash in hashes {
