@@ -19,6 +19,8 @@
 //! | `GET /livez`, `GET /readyz` | whether the process lives, and whether it takes submissions; `?verbose` says more, also of each witness |
 //! | `GET /metrics` | what is counted, in Prometheus's text format |
 //!
+//! Entry tiles, bundles as they were signed and the view are sent in gzip to whoever accepts it.
+//!
 //! Refusals are `application/problem+json`. Reads may be made from any origin. Connections, streams, heads and bodies
 //! are bounded in number, bytes and time, and so are answers in time, while nobody reads them. Whatever may wait for the
 //! store is done on threads that may block, [`MAX_READS`] at once. A stop lets answers that are under way be finished.
@@ -31,19 +33,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{FromRef, FromRequestParts, Path, RawQuery, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, LOCATION, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use axum::middleware::map_response;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures_util::Stream;
 use http_body_util::LengthLimitError;
 use serde::Serialize;
@@ -52,10 +54,12 @@ use smi_schemas::codes::Code;
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::merkle::Hash;
 use smi_verifier::proof::TlogProof;
-use smi_verifier::tile::TilePath;
+use smi_verifier::tile::{TileKind, TilePath};
 use smi_verifier::view::State as ResultState;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use crate::feed::{Feed, FeedError, Published};
 use crate::intake::{Accepted, Intake};
@@ -233,9 +237,9 @@ pub fn router(publisher: Arc<Publisher>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/checkpoint", get(checkpoint))
-        .route("/tile/{*path}", get(tile))
+        .route("/tile/{*path}", get(tile).layer(gzip()))
         .route("/v1/bundles", post(submit))
-        .route("/v1/bundles/{payload}", get(bundle))
+        .route("/v1/bundles/{payload}", get(bundle).layer(gzip()))
         .route("/v1/bundles/{payload}/completed", get(completed))
         .route("/v1/bundles/{payload}/tlog-proof", get(tlog_proof))
         .route("/v1/lookup", get(lookup))
@@ -244,7 +248,7 @@ pub fn router(publisher: Arc<Publisher>) -> Router {
         .route("/v1/keyring.json", get(keyring))
         .route("/v1/feed", get(feed))
         .route("/v1/events", get(events))
-        .route("/v1/view.json", get(view))
+        .route("/v1/view.json", get(view).layer(gzip()))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -287,9 +291,31 @@ impl Publisher {
     }
 }
 
+/// Marks an answer that is worth compressing. Hashes are not.
+#[derive(Clone, Copy)]
+struct Repetitive;
+
+type IsRepetitive = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
+
+/// Sends what is [`Repetitive`] in gzip, the one encoding that tlog-tiles names, to whoever accepts it.
+fn gzip() -> CompressionLayer<IsRepetitive> {
+    let is_repetitive: IsRepetitive = |_, _, _, extensions| extensions.get::<Repetitive>().is_some();
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_repetitive)
+}
+
 /// What every answer carries.
 async fn common(mut response: Response) -> Response {
+    if response.status() == StatusCode::NOT_ACCEPTABLE {
+        let detail = "Accept-Encoding admits neither identity nor gzip";
+        response = Problem::new(Code::RequestMalformed, detail).into_response();
+    }
     let headers = response.headers_mut();
+    // The same resource in other bytes: a strong tag names one of them.
+    if headers.contains_key(CONTENT_ENCODING)
+        && let Some(weak) = headers.get(ETAG).and_then(|tag| format!("W/{}", tag.to_str().ok()?).parse().ok())
+    {
+        headers.insert(ETAG, weak);
+    }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(FRESH);
@@ -390,11 +416,12 @@ async fn bundle(State(reads): State<Reads>, Part(payload): Part, headers: Header
     let digest = digest(&payload)?;
     let etag = HeaderValue::from_str(&format!("\"{digest}\"")).map_err(|_| Problem::new(Code::PublisherFault, ""))?;
     let blob = reads.ask(move |feed| feed.bundle(&digest)).await?;
-    let fixed = [(ETAG, etag.clone()), (CACHE_CONTROL, IMMUTABLE)];
-    if headers.get(IF_NONE_MATCH) == Some(&etag) {
+    let fixed = [(ETAG, etag.clone()), (CACHE_CONTROL, IMMUTABLE), (VARY, HeaderValue::from_static("accept-encoding"))];
+    let known = headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes);
+    if known.map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag)) == Some(etag.as_bytes()) {
         return Ok((StatusCode::NOT_MODIFIED, fixed).into_response());
     }
-    Ok((fixed, [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], blob).into_response())
+    Ok((fixed, [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], Extension(Repetitive), blob).into_response())
 }
 
 async fn completed(
@@ -423,9 +450,10 @@ async fn checkpoint(State(publisher): State<Arc<Publisher>>) -> Result<Response,
 
 async fn tile(State(reads): State<Reads>, Part(path): Part) -> Result<Response, Problem> {
     let path: TilePath = path.parse().map_err(|_| Problem::new(Code::NotFound, "no tile has this path"))?;
+    let repetitive = matches!(path.kind(), TileKind::Entries).then_some(Extension(Repetitive));
     let bytes = reads.ask(move |feed| feed.tile(&path)).await?;
     let binary = HeaderValue::from_static("application/octet-stream");
-    Ok(([(CONTENT_TYPE, binary), (CACHE_CONTROL, IMMUTABLE)], bytes).into_response())
+    Ok(([(CONTENT_TYPE, binary), (CACHE_CONTROL, IMMUTABLE)], repetitive, bytes).into_response())
 }
 
 async fn lookup(State(reads): State<Reads>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
@@ -526,7 +554,8 @@ async fn rendered(roads: Roads, form: fn(&Rendered, &Feed) -> Option<Bytes>) -> 
 
 async fn view(State(roads): State<Roads>) -> Result<Response, Problem> {
     let json = HeaderValue::from_static("application/json");
-    Ok(([(CONTENT_TYPE, json)], rendered(roads, Rendered::json).await?).into_response())
+    let bytes = rendered(roads, Rendered::json).await?;
+    Ok(([(CONTENT_TYPE, json)], Extension(Repetitive), bytes).into_response())
 }
 
 async fn page(State(roads): State<Roads>) -> Result<Response, Problem> {

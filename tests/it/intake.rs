@@ -1,7 +1,6 @@
 //! Intake on its own, at times that a test chooses: what repeating a submission costs, and what it is answered.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use smi_keys::keyring::Keyring;
 use smi_publisher::cell::FileCell;
