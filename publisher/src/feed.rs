@@ -262,3 +262,6 @@ impl Published {
         self.times.map(|times| times.current_at)
     }
 }
+
+#[cfg(test)]
+mod tests;

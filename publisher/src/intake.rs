@@ -117,7 +117,7 @@ impl Intake {
     pub fn room(&self, bytes: usize) -> Result<Room, Refusal> {
         let bytes = u32::try_from(bytes).map_err(|_| Refusal::Busy)?;
         let held = Arc::clone(&self.room).try_acquire_many_owned(bytes);
-        held.map(|_held| Room { _held }).map_err(|_| Refusal::Busy)
+        Ok(Room { _held: held.map_err(|_| Refusal::Busy)? })
     }
 
     /// Verifies a submission and has it logged. The answer comes when it survives a power cut and is signed for, and

@@ -36,17 +36,17 @@ impl Rendered {
 
 /// What was made last if it is of the published size, and else what is made now. Who asks meanwhile waits for it: a
 /// second copy would not be ready sooner.
-fn last(made: &Mutex<Option<(u64, Bytes)>>, feed: &Feed, make: impl FnOnce() -> Option<Vec<u8>>) -> Option<Bytes> {
+fn last(kept: &Mutex<Option<(u64, Bytes)>>, feed: &Feed, make: impl FnOnce() -> Option<Vec<u8>>) -> Option<Bytes> {
     // It is replaced whole, so that it is sound whoever panicked.
-    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     // Read before it is made: what is made may be of a larger size, and is then made again.
     let size = feed.view().size();
-    if let Some((of, bytes)) = &*made
+    if let Some((of, bytes)) = &*kept
         && *of == size
     {
         return Some(bytes.clone());
     }
     let bytes = Bytes::from(make()?);
-    *made = Some((size, bytes.clone()));
+    *kept = Some((size, bytes.clone()));
     Some(bytes)
 }

@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
 
@@ -10,14 +9,12 @@ use smi_verifier::said::verify_first;
 
 use super::*;
 use crate::cell::{Cell, CellError};
+use crate::honest;
 use crate::intake::{DAILY_QUOTA, MAX_UNVERIFIED_BYTES};
 use crate::log::{Log, Signer, Submission};
 use crate::recover::Recovered;
 use crate::store::memory::{Fault, Memory};
 use crate::store::{Addition, CommitError, Damage, Store, StoreError};
-
-#[path = "../../tests/honest/mod.rs"]
-mod honest;
 
 /// A cell that nobody reads again.
 struct Forgetful;
@@ -36,16 +33,16 @@ impl Cell for Forgetful {
 #[derive(Default)]
 struct Watched {
     store: Memory,
-    by: Mutex<HashSet<ThreadId>>,
+    by: Mutex<Vec<ThreadId>>,
 }
 
 impl Watched {
-    fn by(&self) -> MutexGuard<'_, HashSet<ThreadId>> {
+    fn by(&self) -> MutexGuard<'_, Vec<ThreadId>> {
         self.by.lock().unwrap()
     }
 
     fn asked(&self) -> &Memory {
-        self.by().insert(thread::current().id());
+        self.by().push(thread::current().id());
         &self.store
     }
 }

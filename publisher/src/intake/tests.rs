@@ -6,13 +6,11 @@ use smi_verifier::said::verify_first;
 
 use super::*;
 use crate::cell::{Cell, CellError};
+use crate::honest;
 use crate::log::Signer;
 use crate::recover::Recovered;
 use crate::store::memory::Memory;
 use crate::store::{Addition, CommitError, Store, StoreError};
-
-#[path = "../../tests/honest/mod.rs"]
-mod honest;
 
 /// How long a test waits for what must come, and looks for what must not.
 const SOON: Duration = Duration::from_secs(10);
