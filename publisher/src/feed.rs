@@ -1,4 +1,6 @@
 //! The log for readers: entries, tiles, proofs and the view, all of them up to the head that was published.
+//!
+//! Whatever is asked of it may wait for the store, and so may block.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -82,12 +84,21 @@ impl Feed {
 
     /// Folds the entries below `size` in.
     pub fn catch_up(&self, size: u64) -> Result<(), FeedError> {
-        // The fold is left consistent by whatever panicked: an entry is added whole or not at all.
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        for index in view.size()..size {
+        // Readers of the view do not wait for the store.
+        let read = |index| {
             let (_, entry) = recover::entry(&*self.store, index)?;
             let keyring = recover::keyring(&*self.store, &entry)?;
-            view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
+            Ok((entry, keyring))
+        };
+        let shown = self.view().size();
+        let entries = (shown..size).map(read).collect::<Result<Vec<_>, FeedError>>()?;
+        // The fold is left consistent by whatever panicked: an entry is added whole or not at all.
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        for (entry, keyring) in entries {
+            // Somebody else may have caught up meanwhile.
+            if entry.index == view.size() {
+                view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
+            }
         }
         Ok(())
     }
@@ -203,7 +214,8 @@ impl Feed {
 
     /// The hash of a published entry's leaf.
     pub fn leaf_hash(&self, index: u64) -> Result<Hash, FeedError> {
-        self.tree().leaf(index).ok_or(FeedError::Absent { what: "the entry" })
+        let leaf = self.tree().leaf(index).filter(|_| index < self.view().size());
+        leaf.ok_or(FeedError::Absent { what: "the entry" })
     }
 
     /// A tile of the tree that was published.
@@ -250,3 +262,6 @@ impl Published {
         self.times.map(|times| times.current_at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,49 +19,60 @@
 //! | `GET /livez`, `GET /readyz` | whether the process lives, and whether it takes submissions; `?verbose` says more, also of each witness |
 //! | `GET /metrics` | what is counted, in Prometheus's text format |
 //!
+//! Entry tiles, bundles as they were signed and the view are sent in gzip to whoever accepts it.
+//!
 //! Refusals are `application/problem+json`. Reads may be made from any origin. Connections, streams, heads and bodies
-//! are bounded in number, bytes and time. A stop lets answers that are under way be finished.
+//! are bounded in number, bytes and time, and so are answers in time, while nobody reads them. Whatever may wait for the
+//! store is done on threads that may block, [`MAX_READS`] at once. A stop lets answers that are under way be finished.
 
+mod progress;
+mod rendered;
 mod serve;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use askama::Template as _;
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::{FromRef, FromRequestParts, Path, RawQuery, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, LOCATION, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use axum::middleware::map_response;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures_util::Stream;
+use http_body_util::LengthLimitError;
 use serde::Serialize;
 use smi_schemas::bundle::{MAX_BUNDLE_BYTES, MEDIA_TYPE};
 use smi_schemas::codes::Code;
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::merkle::Hash;
 use smi_verifier::proof::TlogProof;
-use smi_verifier::tile::TilePath;
+use smi_verifier::tile::{TileKind, TilePath};
 use smi_verifier::view::State as ResultState;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::spawn_blocking;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use crate::feed::{Feed, FeedError, Published};
 use crate::intake::{Accepted, Intake};
 use crate::log::{Answer, Head};
 use crate::meters::{Meters, Submitted};
-use crate::page::Matrix;
 use crate::problem::Problem;
 
+use rendered::{Bytes, Rendered};
 pub use serve::{MAX_CONNECTIONS, STOP_TIMEOUT, serve};
 
+/// Questions that are asked of the store at once; more wait. There are fewer than threads that may block, which
+/// submissions and publishing need too.
+pub const MAX_READS: usize = 64;
 /// Event streams at once.
 pub const MAX_STREAMS: usize = 256;
 /// How long a body may take to arrive, for a publisher that says nothing else.
@@ -165,14 +176,70 @@ pub struct TreeHead {
     pub root: String,
 }
 
+/// What the roads share.
+#[derive(Clone)]
+struct Roads {
+    publisher: Arc<Publisher>,
+    reads: Reads,
+    rendered: Arc<Rendered>,
+}
+
+/// The way to the feed.
+#[derive(Clone)]
+struct Reads {
+    feed: Arc<Feed>,
+    turns: Arc<Semaphore>,
+}
+
+impl Roads {
+    fn new(publisher: Arc<Publisher>) -> Self {
+        let reads = Reads { feed: Arc::clone(&publisher.feed), turns: Arc::new(Semaphore::new(MAX_READS)) };
+        let rendered = Arc::new(Rendered::new(publisher.demonstration));
+        Self { publisher, reads, rendered }
+    }
+}
+
+impl Reads {
+    /// Asks the feed, where it may block. Who no longer waits has its turn until it is over.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Feed) -> Result<T, FeedError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let feed = Arc::clone(&self.feed);
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        let asked = spawn_blocking(move || {
+            let answer = question(&feed);
+            drop(turn);
+            answer
+        });
+        match asked.await {
+            Ok(answer) => answer.map_err(|error| failed(&error)),
+            Err(_) => Err(Problem::new(Code::PublisherFault, "the question was not answered")),
+        }
+    }
+}
+
+impl FromRef<Roads> for Arc<Publisher> {
+    fn from_ref(roads: &Roads) -> Self {
+        Arc::clone(&roads.publisher)
+    }
+}
+
+impl FromRef<Roads> for Reads {
+    fn from_ref(roads: &Roads) -> Self {
+        roads.reads.clone()
+    }
+}
+
 /// The roads of a publisher.
 pub fn router(publisher: Arc<Publisher>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/checkpoint", get(checkpoint))
-        .route("/tile/{*path}", get(tile))
+        .route("/tile/{*path}", get(tile).layer(gzip()))
         .route("/v1/bundles", post(submit))
-        .route("/v1/bundles/{payload}", get(bundle))
+        .route("/v1/bundles/{payload}", get(bundle).layer(gzip()))
         .route("/v1/bundles/{payload}/completed", get(completed))
         .route("/v1/bundles/{payload}/tlog-proof", get(tlog_proof))
         .route("/v1/lookup", get(lookup))
@@ -181,14 +248,14 @@ pub fn router(publisher: Arc<Publisher>) -> Router {
         .route("/v1/keyring.json", get(keyring))
         .route("/v1/feed", get(feed))
         .route("/v1/events", get(events))
-        .route("/v1/view.json", get(view))
+        .route("/v1/view.json", get(view).layer(gzip()))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(async || Problem::new(Code::NotFound, "no such road"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "see Allow"))
         .layer(map_response(common))
-        .with_state(publisher)
+        .with_state(Roads::new(publisher))
 }
 
 impl Publisher {
@@ -224,17 +291,39 @@ impl Publisher {
     }
 }
 
+/// Marks an answer that is worth compressing. Hashes are not.
+#[derive(Clone, Copy)]
+struct Repetitive;
+
+type IsRepetitive = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
+
+/// Sends what is [`Repetitive`] in gzip, the one encoding that tlog-tiles names, to whoever accepts it.
+fn gzip() -> CompressionLayer<IsRepetitive> {
+    let is_repetitive: IsRepetitive = |_, _, _, extensions| extensions.get::<Repetitive>().is_some();
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_repetitive)
+}
+
 /// What every answer carries.
 async fn common(mut response: Response) -> Response {
+    if response.status() == StatusCode::NOT_ACCEPTABLE {
+        let detail = "Accept-Encoding admits neither identity nor gzip";
+        response = Problem::new(Code::RequestMalformed, detail).into_response();
+    }
     let headers = response.headers_mut();
+    // The same resource in other bytes: a strong tag names one of them.
+    if headers.contains_key(CONTENT_ENCODING)
+        && let Some(weak) = headers.get(ETAG).and_then(|tag| format!("W/{}", tag.to_str().ok()?).parse().ok())
+    {
+        headers.insert(ETAG, weak);
+    }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(FRESH);
     response
 }
 
-async fn submit(State(publisher): State<Arc<Publisher>>, body: Body) -> Response {
-    let response = submitted(&publisher, body).await.into_response();
+async fn submit(State(publisher): State<Arc<Publisher>>, State(reads): State<Reads>, body: Body) -> Response {
+    let response = submitted(&publisher, &reads, body).await.into_response();
     publisher.meters.submission(match response.status() {
         StatusCode::CREATED => Submitted::Added,
         StatusCode::OK => Submitted::Present,
@@ -245,16 +334,20 @@ async fn submit(State(publisher): State<Arc<Publisher>>, body: Body) -> Response
     response
 }
 
-async fn submitted(publisher: &Publisher, body: Body) -> Result<Response, Problem> {
+async fn submitted(publisher: &Publisher, reads: &Reads, body: Body) -> Result<Response, Problem> {
     // One byte more is read than is admitted, so that the verifier says what is wrong.
-    let read = tokio::time::timeout(publisher.body_timeout, to_bytes(body, MAX_BUNDLE_BYTES + 1)).await;
+    let most = MAX_BUNDLE_BYTES + 1;
+    let declared = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let room = publisher.intake.room(declared.map_or(most, |bytes| bytes.min(most)));
+    let room = room.map_err(|refusal| Problem::from(refusal.findings()))?;
+    let read = tokio::time::timeout(publisher.body_timeout, to_bytes(body, most)).await;
     let bytes = match read {
         Err(_) => return Err(Problem::new(Code::RequestSlow, "the body did not arrive in time")),
         Ok(Err(error)) => return Err(unread(&error)),
         Ok(Ok(bytes)) => bytes,
     };
     let head = publisher.published.borrow().as_ref().and_then(|head| head.current_at());
-    let answer = publisher.intake.accept(bytes.into(), (publisher.clock)(), head).await;
+    let answer = publisher.intake.accept(bytes.into(), room, (publisher.clock)(), head).await;
     let Accepted { answer, stored } = answer.map_err(|refusal| Problem::from(refusal.findings()))?;
     let (status, index, payload) = match answer {
         Answer::Added { index, digest } => (StatusCode::CREATED, index, digest),
@@ -267,11 +360,11 @@ async fn submitted(publisher: &Publisher, body: Body) -> Result<Response, Proble
             (StatusCode::ACCEPTED, status, logged.to_bytes())
         }
         Some(head) => {
-            let stored = match stored {
-                Some(stored) => stored,
-                None => publisher.feed.bundle(&payload).map_err(|error| failed(&error))?,
-            };
-            let proof = publisher.feed.complete(&stored, &payload, &head).map_err(|error| failed(&error))?;
+            let proof = reads.ask(move |feed| match stored {
+                Some(stored) => feed.complete(&stored, &payload, &head),
+                None => feed.complete(&feed.bundle(&payload)?, &payload, &head),
+            });
+            let proof = proof.await?;
             let logged = Logged { index, payload, proof: Some(proof), status: None };
             (status, format!("/v1/bundles/{payload}"), logged.to_bytes())
         }
@@ -311,7 +404,7 @@ fn unread(error: &axum::Error) -> Problem {
 pub(crate) fn is_too_long(error: &axum::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(inner) = cause {
-        if inner.to_string().contains("length limit exceeded") {
+        if inner.is::<LengthLimitError>() {
             return true;
         }
         cause = inner.source();
@@ -319,63 +412,70 @@ pub(crate) fn is_too_long(error: &axum::Error) -> bool {
     false
 }
 
-async fn bundle(
-    State(publisher): State<Arc<Publisher>>,
-    Part(payload): Part,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn bundle(State(reads): State<Reads>, Part(payload): Part, headers: HeaderMap) -> Result<Response, Problem> {
     let digest = digest(&payload)?;
     let etag = HeaderValue::from_str(&format!("\"{digest}\"")).map_err(|_| Problem::new(Code::PublisherFault, ""))?;
-    let blob = publisher.feed.bundle(&digest).map_err(|error| failed(&error))?;
-    let fixed = [(ETAG, etag.clone()), (CACHE_CONTROL, IMMUTABLE)];
-    if headers.get(IF_NONE_MATCH) == Some(&etag) {
+    let blob = reads.ask(move |feed| feed.bundle(&digest)).await?;
+    let fixed = [(ETAG, etag.clone()), (CACHE_CONTROL, IMMUTABLE), (VARY, HeaderValue::from_static("accept-encoding"))];
+    let known = headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes);
+    if known.map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag)) == Some(etag.as_bytes()) {
         return Ok((StatusCode::NOT_MODIFIED, fixed).into_response());
     }
-    Ok((fixed, [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], blob).into_response())
+    Ok((fixed, [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], Extension(Repetitive), blob).into_response())
 }
 
-async fn completed(State(publisher): State<Arc<Publisher>>, Part(payload): Part) -> Result<Response, Problem> {
-    let bundle = publisher.feed.completed(&digest(&payload)?, &*publisher.published()?);
-    let bundle = bundle.map_err(|error| failed(&error))?;
+async fn completed(
+    State(publisher): State<Arc<Publisher>>,
+    State(reads): State<Reads>,
+    Part(payload): Part,
+) -> Result<Response, Problem> {
+    let (payload, head) = (digest(&payload)?, publisher.published()?);
+    let bundle = reads.ask(move |feed| feed.completed(&payload, &head)).await?;
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], bundle).into_response())
 }
 
-async fn tlog_proof(State(publisher): State<Arc<Publisher>>, Part(payload): Part) -> Result<Response, Problem> {
-    let proof = publisher.feed.tlog_proof(&digest(&payload)?, &*publisher.published()?);
-    Ok(([(CONTENT_TYPE, TEXT)], proof.map_err(|error| failed(&error))?.to_bytes()).into_response())
+async fn tlog_proof(
+    State(publisher): State<Arc<Publisher>>,
+    State(reads): State<Reads>,
+    Part(payload): Part,
+) -> Result<Response, Problem> {
+    let (payload, head) = (digest(&payload)?, publisher.published()?);
+    let proof = reads.ask(move |feed| feed.tlog_proof(&payload, &head)).await?;
+    Ok(([(CONTENT_TYPE, TEXT)], proof.to_bytes()).into_response())
 }
 
 async fn checkpoint(State(publisher): State<Arc<Publisher>>) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, TEXT)], publisher.published()?.note.to_bytes()).into_response())
 }
 
-async fn tile(State(publisher): State<Arc<Publisher>>, Part(path): Part) -> Result<Response, Problem> {
+async fn tile(State(reads): State<Reads>, Part(path): Part) -> Result<Response, Problem> {
     let path: TilePath = path.parse().map_err(|_| Problem::new(Code::NotFound, "no tile has this path"))?;
-    let bytes = publisher.feed.tile(&path).map_err(|error| failed(&error))?;
+    let repetitive = matches!(path.kind(), TileKind::Entries).then_some(Extension(Repetitive));
+    let bytes = reads.ask(move |feed| feed.tile(&path)).await?;
     let binary = HeaderValue::from_static("application/octet-stream");
-    Ok(([(CONTENT_TYPE, binary), (CACHE_CONTROL, IMMUTABLE)], bytes).into_response())
+    Ok(([(CONTENT_TYPE, binary), (CACHE_CONTROL, IMMUTABLE)], repetitive, bytes).into_response())
 }
 
-async fn lookup(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn lookup(State(reads): State<Reads>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let [hex] = fields(query.as_deref(), ["sha256"])?;
     let payload = Digest::from_hex(hex).map_err(|_| Problem::new(Code::RequestMalformed, "sha256=64 digits"))?;
-    let place = publisher.feed.place(&payload).map_err(|error| failed(&error))?;
+    let asked = reads.ask(move |feed| Ok((feed.place(&payload)?, feed.view().state(&payload))));
+    let (place, state) = asked.await?;
     let place = place.ok_or_else(|| Problem::new(Code::NotFound, "the log has no such payload"))?;
     Ok(axum::Json(Found {
         payload,
         index: place.index,
         leaf_hash: place.leaf.to_base64(),
         published: place.is_published,
-        state: publisher.feed.view().state(&payload),
+        state,
     })
     .into_response())
 }
 
-async fn inclusion(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn inclusion(State(reads): State<Reads>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let [at, size] = fields(query.as_deref(), ["index", "size"])?;
     let (at, size) = (index(at)?, index(size)?);
-    let feed = &publisher.feed;
-    let proof = || {
+    let proof = reads.ask(move |feed| {
         Ok(Inclusion {
             index: at,
             size,
@@ -383,25 +483,28 @@ async fn inclusion(State(publisher): State<Arc<Publisher>>, RawQuery(query): Raw
             root: feed.root(size)?.to_base64(),
             leaf_hash: feed.leaf_hash(at)?.to_base64(),
         })
-    };
-    Ok(axum::Json(proof().map_err(|error| failed(&error))?).into_response())
+    });
+    Ok(axum::Json(proof.await?).into_response())
 }
 
-async fn consistency(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn consistency(State(reads): State<Reads>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let [old, new] = fields(query.as_deref(), ["old", "new"])?;
     let (old, new) = (index(old)?, index(new)?);
-    let feed = &publisher.feed;
-    let head = |size| Ok::<_, FeedError>(TreeHead { size, root: feed.root(size)?.to_base64() });
-    let proof = || Ok(Consistency { hashes: base64(&feed.consistency(old, new)?), old: head(old)?, new: head(new)? });
-    Ok(axum::Json(proof().map_err(|error: FeedError| failed(&error))?).into_response())
+    let proof = reads.ask(move |feed| {
+        let head = |size| Ok::<_, FeedError>(TreeHead { size, root: feed.root(size)?.to_base64() });
+        Ok(Consistency { hashes: base64(&feed.consistency(old, new)?), old: head(old)?, new: head(new)? })
+    });
+    Ok(axum::Json(proof.await?).into_response())
 }
 
-async fn keyring(State(publisher): State<Arc<Publisher>>) -> Result<Response, Problem> {
-    let absent = || Problem::new(Code::NotFound, "the log has no keyring yet");
-    let index = publisher.feed.view().keyring().ok_or_else(absent)?.index;
-    let trusted = publisher.feed.keyring(index).map_err(|error| failed(&error))?;
+async fn keyring(State(reads): State<Reads>) -> Result<Response, Problem> {
+    let asked = reads.ask(|feed| {
+        let index = feed.view().keyring().map(|keyring| keyring.index);
+        index.map_or(Ok(None), |index| feed.keyring(index))
+    });
+    let trusted = asked.await?.ok_or_else(|| Problem::new(Code::NotFound, "the log has no keyring yet"))?;
     let json = HeaderValue::from_static("application/json");
-    Ok(([(CONTENT_TYPE, json)], trusted.ok_or_else(absent)?.keyring.to_bytes()).into_response())
+    Ok(([(CONTENT_TYPE, json)], trusted.keyring.to_bytes()).into_response())
 }
 
 /// The part of an address that is not fixed.
@@ -437,29 +540,31 @@ fn fields<'q, const N: usize>(query: Option<&'q str>, names: [&str; N]) -> Resul
     if given.next().is_some() { Err(malformed()) } else { Ok(values) }
 }
 
-async fn feed(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn feed(State(reads): State<Reads>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let after = after(query.as_deref())?;
-    let page = publisher.feed.page(after).map_err(|error| failed(&error))?;
+    let page = reads.ask(move |feed| feed.page(after)).await?;
     Ok(axum::Json(page).into_response())
 }
 
-async fn view(State(publisher): State<Arc<Publisher>>) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, json)], publisher.feed.view().document().to_bytes()).into_response()
+/// The view in one of its forms, made if need be.
+async fn rendered(roads: Roads, form: fn(&Rendered, &Feed) -> Option<Bytes>) -> Result<Bytes, Problem> {
+    let bytes = roads.reads.ask(move |feed| Ok(form(&roads.rendered, feed))).await?;
+    bytes.ok_or_else(|| Problem::new(Code::PublisherFault, "the page could not be made"))
 }
 
-async fn page(State(publisher): State<Arc<Publisher>>) -> Result<Response, Problem> {
+async fn view(State(roads): State<Roads>) -> Result<Response, Problem> {
+    let json = HeaderValue::from_static("application/json");
+    let bytes = rendered(roads, Rendered::json).await?;
+    Ok(([(CONTENT_TYPE, json)], Extension(Repetitive), bytes).into_response())
+}
+
+async fn page(State(roads): State<Roads>) -> Result<Response, Problem> {
     const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-    let document = publisher.feed.view().document();
-    let html = Matrix::new(&document, publisher.demonstration).render();
-    let html = html.map_err(|_| Problem::new(Code::PublisherFault, "the page could not be made"))?;
-    Ok(([(CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response())
+    Ok(([(CONTENT_SECURITY_POLICY, POLICY)], Html(rendered(roads, Rendered::page).await?)).into_response())
 }
 
 async fn ready(State(publisher): State<Arc<Publisher>>, RawQuery(query): RawQuery) -> Result<String, Problem> {
-    if !publisher.intake.is_ready() {
-        return Err(Problem::new(Code::PublisherFault, "the log has stopped taking submissions"));
-    }
+    publisher.intake.ready().map_err(|error| Problem::new(error.code(), &error.to_string()))?;
     match query.as_deref() {
         None | Some("") => Ok("ready\n".to_owned()),
         Some("verbose") => Ok(publisher.readiness()),
@@ -474,7 +579,7 @@ async fn metrics(State(publisher): State<Arc<Publisher>>) -> Response {
 
 /// A stream's next entry, what it waits for, and its place among the streams.
 struct Follow {
-    publisher: Arc<Publisher>,
+    reads: Reads,
     next: u64,
     head: watch::Receiver<Option<Arc<Published>>>,
     stop: watch::Receiver<bool>,
@@ -483,6 +588,7 @@ struct Follow {
 
 async fn events(
     State(publisher): State<Arc<Publisher>>,
+    State(reads): State<Reads>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -497,7 +603,7 @@ async fn events(
         next: last.map_or(0, |last| last.saturating_add(1)),
         head: publisher.published.clone(),
         stop: publisher.stop.clone(),
-        publisher,
+        reads,
         _place: place,
     };
     let stream = Sse::new(followed(follow)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
@@ -505,7 +611,7 @@ async fn events(
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store")), unbuffered], stream).into_response())
 }
 
-/// Entries as they are committed, each once, in order. It ends with the publisher, or when an entry cannot be told.
+/// Entries as they are published, each once, in order. It ends with the publisher, or when an entry cannot be told.
 fn followed(follow: Follow) -> impl Stream<Item = Result<Event, Infallible>> {
     futures_util::stream::unfold(follow, |mut follow| async move {
         let wanted = follow.next;
@@ -515,7 +621,7 @@ fn followed(follow: Follow) -> impl Stream<Item = Result<Event, Infallible>> {
             head = follow.head.wait_for(|head| head.as_ref().is_some_and(|head| head.checkpoint.size() > wanted)) =>
                 drop(head.ok()?),
         }
-        let entry = follow.publisher.feed.entry(wanted).ok()?;
+        let entry = follow.reads.ask(move |feed| feed.entry(wanted)).await.ok()?;
         let event = Event::default().id(wanted.to_string()).event("entry").json_data(&entry).ok()?;
         follow.next += 1;
         Some((Ok(event), follow))
@@ -540,5 +646,12 @@ fn index(text: &str) -> Result<u64, Problem> {
 }
 
 fn failed(error: &FeedError) -> Problem {
+    if let FeedError::Store(cause) = error {
+        // A stranger is told that something failed; whoever can mend it reads this.
+        tracing::error!(code = %cause.code(), %cause, "the store cannot be read");
+    }
     Problem::new(error.code(), &error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,11 @@
 //! What order decides is left to the log.
 //!
 //! A submission is known by the digest of its payload: the same payload again, however it is wrapped, is answered with
-//! the index that it has.
+//! the index that it has. Signed bundles are public, so whoever likes may submit them again: what is in the log already
+//! is found before it is verified, costs its signer nothing, and is judged by no rule that came after it.
+//!
+//! What waits here is bounded in bytes, [`MAX_UNVERIFIED_BYTES`], and what is verified at once by the processors that
+//! there are; both stay taken by the work of a client that has hung up.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -16,11 +20,12 @@ use std::time::Duration;
 
 use smi_keys::KeyId;
 use smi_schemas::Timestamp;
+use smi_schemas::bundle::Bundle;
 use smi_schemas::codes::Code;
 use smi_verifier::Finding;
 use smi_verifier::policy::{Policy, Receipts};
 use smi_verifier::said::{Said, Trusted, What, verify_said};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::log::{Answer, Log, Submission, SubmitError};
 
@@ -29,6 +34,9 @@ pub const MAX_AGE: Duration = Duration::from_hours(30 * 24);
 
 /// Entries that a key may submit in a day, unless the publisher is told otherwise.
 pub const DAILY_QUOTA: u32 = 288;
+
+/// Bytes of submissions that are held at most before they are verified.
+pub const MAX_UNVERIFIED_BYTES: usize = 256 * 1024 * 1024;
 
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
@@ -40,8 +48,16 @@ pub struct Intake {
     /// The day, and what each key has submitted in it.
     submitted: Mutex<(i64, BTreeMap<KeyId, u32>)>,
     /// Verifications at once.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
+    /// Bytes that may still be held.
+    room: Arc<Semaphore>,
     log: Log,
+}
+
+/// Room for the bytes of a submission, until it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    _held: OwnedSemaphorePermit,
 }
 
 /// A submission that has an entry.
@@ -49,7 +65,7 @@ pub struct Intake {
 pub struct Accepted {
     /// Where it is.
     pub answer: Answer,
-    /// The bundle as it was stored, if it was added.
+    /// The bundle as it is stored, if that is the bundle which was submitted.
     pub stored: Option<Vec<u8>>,
 }
 
@@ -62,6 +78,9 @@ pub enum Refusal {
     /// It is not what is taken here.
     #[error("{}", .0.detail)]
     Policy(Finding),
+    /// As many bytes wait to be verified as may.
+    #[error("as many bytes of submissions are held as may be")]
+    Busy,
     /// The log did not take it.
     #[error("{0}")]
     Log(#[from] SubmitError),
@@ -73,6 +92,7 @@ impl Refusal {
         match self {
             Self::Unverified(findings) => findings.clone(),
             Self::Policy(finding) => vec![finding.clone()],
+            Self::Busy => vec![Finding { code: Code::PublisherBusy, detail: self.to_string() }],
             Self::Log(error) => vec![Finding { code: error.code(), detail: error.to_string() }],
         }
     }
@@ -83,33 +103,52 @@ impl Intake {
     /// keyring replaces the keyring.
     pub fn new(policy: Policy, quota: u32, log: Log) -> Self {
         let policy = Policy { publication: true, receipts: Receipts::Ignore, ..policy };
-        let turns = Semaphore::new(thread::available_parallelism().map_or(1, NonZeroUsize::get));
-        Self { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), turns, log }
+        let turns = Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZeroUsize::get)));
+        let room = Arc::new(Semaphore::new(MAX_UNVERIFIED_BYTES));
+        Self { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), turns, room, log }
     }
 
-    /// Whether submissions can be taken.
-    pub fn is_ready(&self) -> bool {
-        self.log.is_running()
+    /// Whether a submission can be expected to be logged.
+    pub fn ready(&self) -> Result<(), SubmitError> {
+        self.log.ready()
+    }
+
+    /// Room for a submission of so many bytes, to be taken before they are read.
+    pub fn room(&self, bytes: usize) -> Result<Room, Refusal> {
+        let bytes = u32::try_from(bytes).map_err(|_| Refusal::Busy)?;
+        let held = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        Ok(Room { _held: held.map_err(|_| Refusal::Busy)? })
     }
 
     /// Verifies a submission and has it logged. The answer comes when it survives a power cut and is signed for, and
     /// not before. `head` is the time of the newest published head, where witnesses prove one.
-    pub async fn accept(&self, bytes: Vec<u8>, now: Timestamp, head: Option<Timestamp>) -> Result<Accepted, Refusal> {
-        let policy = self.policy();
+    pub async fn accept(
+        &self,
+        bytes: Vec<u8>,
+        room: Room,
+        now: Timestamp,
+        head: Option<Timestamp>,
+    ) -> Result<Accepted, Refusal> {
+        let (policy, log) = (self.policy(), self.log.clone());
         // Signature, replay and leaf are work for a processor, not for the threads that wait for sockets; and no more at
         // once than there are processors, so that who came first is answered first. The semaphore is never closed.
-        let turn = self.turns.acquire().await.ok();
-        let said = tokio::task::spawn_blocking(move || verify_said(&bytes, &policy, now).map(Submission::new)).await;
-        drop(turn);
-        let submission = match said {
-            Ok(Ok(submission)) => submission,
-            Ok(Err(refused)) => return Err(Refusal::Unverified(refused.findings)),
-            Err(_) => return Err(Refusal::Log(SubmitError::Stopped)),
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        let judged = tokio::task::spawn_blocking(move || {
+            let judged = judged(&log, &bytes, &policy, now);
+            // Not before: nobody may be waiting any more, and the work is done all the same.
+            drop(turn);
+            (judged, room)
+        });
+        // The room is given back when the log has made its own, or has refused.
+        let (judged, _room) = judged.await.map_err(|_| Refusal::Log(SubmitError::Stopped))?;
+        let submission = match judged? {
+            Judged::Present(accepted) => return Ok(accepted),
+            Judged::New(submission) => submission,
         };
         recent(submission.said(), head.unwrap_or(now))?;
         self.within_quota(submission.said(), now)?;
         let stored = submission.blob().to_owned();
-        let answer = self.log.submit(submission).await?;
+        let answer = self.log.submit(*submission).await?;
         // What was there already may be another bundle of the same payload.
         let stored = matches!(answer, Answer::Added { .. }).then_some(stored);
         Ok(Accepted { answer, stored })
@@ -131,8 +170,7 @@ impl Intake {
         renewed
     }
 
-    /// Counts a submission against its signer's day. What is refused later, or was there already, counts too: it is
-    /// work all the same.
+    /// Counts a submission against its signer's day. What the log refuses counts too: it is work all the same.
     fn within_quota(&self, said: &Said, now: Timestamp) -> Result<(), Refusal> {
         let Some(signer) = said.signers().first() else { return Ok(()) };
         let today = now.unix_seconds().div_euclid(SECONDS_OF_A_DAY);
@@ -150,6 +188,33 @@ impl Intake {
     }
 }
 
+/// What a submission is found to be.
+enum Judged {
+    Present(Accepted),
+    New(Box<Submission>),
+}
+
+fn judged(log: &Log, bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Judged, Refusal> {
+    if let Some(accepted) = present(log, bytes)? {
+        return Ok(Judged::Present(accepted));
+    }
+    match verify_said(bytes, policy, now) {
+        Ok(said) => Ok(Judged::New(Box::new(Submission::new(said)))),
+        Err(refused) => Err(Refusal::Unverified(refused.findings)),
+    }
+}
+
+/// Where a bundle is, if exactly this one is in the log. Another one of the same payload is to be verified: it may be
+/// another's, who has not signed at all.
+fn present(log: &Log, bytes: &[u8]) -> Result<Option<Accepted>, SubmitError> {
+    // What has not the shape of a bundle is for the verifier to refuse.
+    let Ok(bundle) = Bundle::read(bytes) else { return Ok(None) };
+    let digest = bundle.payload_digest();
+    let Some((index, stored)) = log.logged(&digest)? else { return Ok(None) };
+    let answer = Answer::Present { index, digest };
+    Ok((stored == bundle.bare().to_bytes()).then_some(Accepted { answer, stored: Some(stored) }))
+}
+
 fn recent(said: &Said, head: Timestamp) -> Result<(), Refusal> {
     let What::Result(verified) = said.says() else { return Ok(()) };
     let finished_at = verified.statement().predicate.run.finished_at;
@@ -160,3 +225,6 @@ fn recent(said: &Said, head: Timestamp) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,3 +31,7 @@ pub mod recover;
 pub mod replay;
 pub mod store;
 pub mod witness;
+
+#[cfg(test)]
+#[path = "../tests/honest/mod.rs"]
+mod honest;

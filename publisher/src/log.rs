@@ -12,7 +12,8 @@
 //!
 //! What order decides is asked of the [`Ledger`], one submission after the other. The same digest is committed once:
 //! who submits it again, whether in the same batch, a year later or after a crash, is told where it is. That makes
-//! submitting safe to repeat, which is all that a caller needs to do after an error.
+//! submitting safe to repeat, which is all that a caller needs to do after an error. What would no longer be admitted
+//! is safe to repeat too, once it is signed for: callers ask [`Log::logged`] before they verify.
 //!
 //! Two kinds of failure are kept apart. A batch that failed changed nothing: its callers are told, and the log goes
 //! on. When it is not known what the store or the cell holds, the log stops: everything that waits and everything that
@@ -23,7 +24,7 @@
 //! changed anything of it is refused.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::{fmt, io, thread};
 
 use smi_keys::SigningKey;
@@ -61,6 +62,10 @@ pub struct Log {
     head: watch::Receiver<Arc<Head>>,
     trusted: watch::Receiver<Option<Arc<Trusted>>>,
     tree: Arc<RwLock<Tree>>,
+    /// The writer's, and gone with it.
+    store: Weak<dyn Store>,
+    /// Why the last batch failed, if it did.
+    failing: watch::Receiver<Option<Arc<CommitError>>>,
 }
 
 /// A tree that was signed: every entry under it is durable.
@@ -139,7 +144,7 @@ pub enum SubmitError {
     /// What is in the log already does not admit it.
     #[error("{}", .0.detail)]
     Refused(Finding),
-    /// The batch it was in failed. Nothing of it is in the store.
+    /// The store failed, or the batch it was in. Nothing of it was added.
     #[error("{cause}")]
     Failed {
         /// What the store said.
@@ -220,10 +225,12 @@ impl Log {
         let (trust, trusted) = watch::channel(ledger.trusted().cloned());
         let (sender, queue) = mpsc::channel(MAX_WAITING);
         let tree = Arc::new(RwLock::new(tree));
-        let writer = Writer { store, cell, signer, ledger, tree: Arc::clone(&tree), announce, trust };
+        let readable = Arc::downgrade(&store);
+        let (fail, failing) = watch::channel(None);
+        let writer = Writer { store, cell, signer, ledger, tree: Arc::clone(&tree), fail, announce, trust };
         thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(queue))?;
         let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
-        Ok((Self { queue: sender, room, head: announced, trusted, tree }, view))
+        Ok((Self { queue: sender, room, head: announced, trusted, tree, store: readable, failing }, view))
     }
 
     /// Logs a submission, and returns when it survives a power cut.
@@ -243,6 +250,17 @@ impl Log {
         answered.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
+    /// The index and the stored bytes of what has this digest, if it is signed for. It may block.
+    pub fn logged(&self, digest: &Digest) -> Result<Option<(u64, Vec<u8>)>, SubmitError> {
+        let store = self.store.upgrade().filter(|_| self.is_running()).ok_or(SubmitError::Stopped)?;
+        let read = || {
+            let signed = self.head.borrow().checkpoint.size();
+            let Some(index) = store.index_of(digest)?.filter(|index| *index < signed) else { return Ok(None) };
+            Ok(store.blob(digest)?.map(|blob| (index, blob)))
+        };
+        read().map_err(|error: StoreError| SubmitError::Failed { cause: Arc::new(error.into()) })
+    }
+
     /// The head, as announced: every entry under it is durable, and it is signed. It closes when the log has ended.
     pub fn head(&self) -> watch::Receiver<Arc<Head>> {
         self.head.clone()
@@ -256,6 +274,16 @@ impl Log {
     /// The hashes of all leaves, of which the last may not be signed yet.
     pub fn tree(&self) -> Arc<RwLock<Tree>> {
         Arc::clone(&self.tree)
+    }
+
+    /// Whether a submission can be expected to be logged: not when the log has stopped, and not from a batch that
+    /// failed until one is committed.
+    pub fn ready(&self) -> Result<(), SubmitError> {
+        if !self.is_running() {
+            return Err(SubmitError::Stopped);
+        }
+        let failing = self.failing.borrow().clone();
+        failing.map_or(Ok(()), |cause| Err(SubmitError::Failed { cause }))
     }
 
     /// Whether submissions are taken. Once false, it stays so.
@@ -350,6 +378,7 @@ struct Writer {
     ledger: Ledger,
     tree: Arc<RwLock<Tree>>,
     trust: watch::Sender<Option<Arc<Trusted>>>,
+    fail: watch::Sender<Option<Arc<CommitError>>>,
     announce: watch::Sender<Arc<Head>>,
 }
 
@@ -394,7 +423,9 @@ impl Writer {
                 }
             }
             Err(cause) => {
+                tracing::error!(%cause, "a batch failed");
                 let cause = Arc::new(cause);
+                self.fail.send_replace(Some(Arc::clone(&cause)));
                 for caller in callers {
                     let _ = caller.answer.send(Err(SubmitError::Failed { cause: Arc::clone(&cause) }));
                 }
@@ -423,6 +454,9 @@ impl Writer {
             && let Err(error) = self.store.commit(head, &additions)
         {
             return Err(self.take_back(entries, error));
+        }
+        if !hashes.is_empty() {
+            self.fail.send_replace(None);
         }
         let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         for hash in hashes {

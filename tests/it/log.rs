@@ -1,9 +1,13 @@
 //! The log over real sockets: head, tiles and proofs, and what a completed bundle proves.
 
+use std::io::Read as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use smi_schemas::Digest;
+use smi_schemas::bundle::Bundle;
 use smi_schemas::leaf::Leaf;
 use smi_tests::programme::{Running, Settings, release};
 use smi_tests::vectors;
@@ -178,5 +182,53 @@ async fn a_completed_bundle_proves_itself() {
     };
     let refused = verify(&fetched, &at_once, vectors::now()).unwrap_err();
     assert_eq!((refused.stage, refused.findings[0].code.as_str()), (Stage::InForce, "key-revoked"));
+    publisher.stop().await;
+}
+
+/// The answer to who accepts these encodings.
+async fn encoded(publisher: &Running, path: &str, accepted: &str) -> Response {
+    publisher.client.get(publisher.url(path)).header("accept-encoding", accepted).send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_repeats_itself_is_compressed_for_who_asks() {
+    let (publisher, _data) = logged().await;
+    let payload = Digest::of(&Bundle::read(&vectors::sound()).unwrap().payload);
+    let bundle = format!("/v1/bundles/{payload}");
+    for path in ["/tile/entries/000", "/tile/entries/001.p/3", &bundle, "/v1/view.json"] {
+        let plain = bytes(&publisher, path).await;
+        for accepted in ["identity", "br", "gzip;q=0", "gzip;q=0.5, identity"] {
+            let answer = encoded(&publisher, path, accepted).await;
+            assert_eq!((answer.status(), answer.headers().get("content-encoding")), (StatusCode::OK, None), "{path}");
+            assert_eq!(answer.headers()["vary"], "accept-encoding", "{path}, or a cache mixes them up");
+            assert_eq!(answer.bytes().await.unwrap(), plain, "{path}");
+        }
+        let answer = encoded(&publisher, path, "br, gzip").await;
+        assert_eq!(
+            (&answer.headers()["content-encoding"], &answer.headers()["vary"]),
+            (&"gzip".parse().unwrap(), &"accept-encoding".parse().unwrap())
+        );
+        let (packed, mut unpacked) = (answer.bytes().await.unwrap(), Vec::new());
+        flate2::read::GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain && packed.len() < plain.len(), "{path}: {} of {}", packed.len(), plain.len());
+        let refused = encoded(&publisher, path, "identity;q=0").await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    }
+    for path in ["/tile/0/000", "/checkpoint", "/tile/entries/009", "/v1/events"] {
+        assert_eq!(encoded(&publisher, path, "gzip").await.headers().get("content-encoding"), None, "{path}");
+    }
+
+    let tag = |answer: &Response| answer.headers()["etag"].to_str().unwrap().to_owned();
+    let (plain, packed) = (tag(&get(&publisher, &bundle).await), tag(&encoded(&publisher, &bundle, "gzip").await));
+    assert_eq!((&plain, &packed), (&format!("\"{payload}\""), &format!("W/\"{payload}\"")), "other bytes");
+    for tag in [plain, packed] {
+        let known = publisher.client.get(publisher.url(&bundle)).header("if-none-match", &tag).send().await.unwrap();
+        assert_eq!(
+            (known.status(), &known.headers()["vary"]),
+            (StatusCode::NOT_MODIFIED, &"accept-encoding".parse().unwrap()),
+            "{tag}"
+        );
+    }
     publisher.stop().await;
 }

@@ -11,6 +11,7 @@ mod entries;
 mod execute;
 mod fuzz;
 mod house;
+mod intake;
 mod interop;
 mod judge;
 mod log;

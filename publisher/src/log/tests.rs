@@ -9,11 +9,10 @@ use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::said::{verify_first, verify_said};
 
 use super::*;
+use crate::honest;
 use crate::store::memory::{Fault, Memory};
 
 mod faults;
-#[path = "../../tests/honest/mod.rs"]
-mod honest;
 
 /// A cell that survives the handle, as a file does.
 #[derive(Clone, Debug, Default)]

@@ -15,6 +15,7 @@ use super::{Addition, CommitError, Store, StoreError, check};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     FailAndDrop,
+    Full,
     /// Against the contract: the log is to lose nothing even so.
     FailButStore,
     UnknownAndDrop,
@@ -121,6 +122,7 @@ impl Store for Memory {
         match fault {
             None => Ok(()),
             Some(Fault::FailAndDrop | Fault::FailButStore) => Err(CommitError::Failed { cause: "a fault".into() }),
+            Some(Fault::Full) => Err(CommitError::Full { available: 0, needed: 1 }),
             Some(Fault::UnknownAndDrop | Fault::UnknownButStore) => {
                 self.stopped.store(true, Ordering::SeqCst);
                 Err(CommitError::Unknown { cause: "a fault".into() })

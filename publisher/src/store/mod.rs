@@ -182,7 +182,10 @@ pub enum CommitError {
         /// Bytes that the batch needs, with the reserve that the engine keeps.
         needed: u64,
     },
-    /// The store could not be read or written. Nothing changed.
+    /// The store could not be read. Nothing changed.
+    #[error("{0}")]
+    Unread(#[from] StoreError),
+    /// The store could not be written. Nothing changed.
     #[error("the store cannot be written: {cause}")]
     Failed {
         /// What the engine said.
@@ -216,14 +219,9 @@ impl CommitError {
     pub fn code(&self) -> Code {
         match self {
             Self::Full { .. } => Code::StoreFull,
+            Self::Unread(error) => error.code(),
             _ => Code::StoreUnusable,
         }
-    }
-}
-
-impl From<StoreError> for CommitError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed { cause: error.into() }
     }
 }
 

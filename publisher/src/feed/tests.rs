@@ -1,0 +1,78 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, Weak};
+
+use smi_verifier::ledger::Ledger;
+use smi_verifier::receipt::log_key;
+use smi_verifier::said::verify_first;
+
+use super::*;
+use crate::honest;
+use crate::log::Submission;
+use crate::store::memory::Memory;
+use crate::store::{Addition, CommitError};
+
+/// A store that looks, whenever it is read, whether the view can be.
+#[derive(Default)]
+struct Looking {
+    store: Memory,
+    feed: OnceLock<Weak<Feed>>,
+    reads: AtomicUsize,
+}
+
+impl Looking {
+    fn looked(&self) -> &Memory {
+        if let Some(feed) = self.feed.get().and_then(Weak::upgrade) {
+            assert!(feed.view.try_read().is_ok(), "readers of the view wait for the store");
+            self.reads.fetch_add(1, Ordering::SeqCst);
+        }
+        &self.store
+    }
+}
+
+impl Store for Looking {
+    fn head(&self) -> Result<u64, StoreError> {
+        self.looked().head()
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.looked().entry(index)
+    }
+
+    fn leaf(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.looked().leaf(index)
+    }
+
+    fn index_of(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        self.looked().index_of(digest)
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.looked().blob(digest)
+    }
+
+    fn commit(&self, expected_head: u64, batch: &[Addition]) -> Result<(), CommitError> {
+        self.looked().commit(expected_head, batch)
+    }
+}
+
+#[test]
+fn what_is_published_is_read_before_anybody_has_to_wait() {
+    let said = verify_first(&honest::first()).unwrap();
+    let entry = Ledger::default().admit(&said).unwrap();
+    let (digest, Submission { leaf, hash, blob, .. }) = (said.payload(), Submission::new(said));
+    let store = Arc::new(Looking::default());
+    let addition = Addition { digest, entry: recover::encode(&hash, &entry), leaf, blob };
+    store.commit(0, &[addition]).unwrap();
+    let mut tree = Tree::default();
+    tree.push(hash);
+    let (readable, tree) = (Arc::clone(&store) as Arc<dyn Store>, Arc::new(RwLock::new(tree)));
+    let feed = Arc::new(Feed::new(readable, tree, View::default(), log_key(&honest::keyring()).unwrap()));
+    store.feed.set(Arc::downgrade(&feed)).unwrap();
+
+    assert!(matches!(feed.leaf_hash(0), Err(FeedError::Absent { .. })), "it is in the tree, and not published");
+    feed.catch_up(1).unwrap();
+    assert!(store.reads.load(Ordering::SeqCst) > 0);
+    assert_eq!((feed.view().size(), feed.leaf_hash(0).unwrap()), (1, hash));
+    feed.catch_up(1).unwrap();
+    assert_eq!(feed.view().size(), 1, "what is there is not added again");
+}
