@@ -10,7 +10,7 @@ use std::net::{TcpListener, TcpStream};
 
 use operator::{ANYWHERE, Bench, INIT, SERVE};
 use smi_keys::keyring::Keyring;
-use smi_publisher::backup::policy;
+use smi_publisher::admission::policy;
 use smi_publisher::replay::Replay;
 use smi_publisher::store::{Mark, SledStore, Store as _};
 use smi_verifier::policy::Suites;
