@@ -3,6 +3,10 @@
 //! [`create`] makes a file that was not there, [`create_whole`] too; [`update`] replaces one as a whole, by what it is;
 //! [`replace`] replaces it whatever it is. They return only when the bytes and the file's name are on the device. What a
 //! crash leaves is said at each step.
+//!
+//! Who updates a file has the lock of another one, empty and beside it, named `.NAME.lock`. The file itself cannot be
+//! locked, as it is replaced; nor its folder, for a network file system refuses an exclusive lock on what is not open
+//! for writing. The lock's file is made once and stays: if it were removed, two writers could each lock one of its name.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -40,6 +44,22 @@ pub enum FileError {
         /// What the operating system said.
         cause: io::Error,
     },
+    /// It is written, whole, and a power cut may undo that.
+    #[error("{}: {cause}; it is written, and a power cut may undo that", path.display())]
+    Unsettled {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// Other writers could not be kept out, so nothing was changed.
+    #[error("{}: {cause}", path.display())]
+    Unlockable {
+        /// The file that is locked in its place.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
     /// Writing failed, and what was written could not be removed.
     #[error("{}: {cause}; what was written of it is still there: remove it", path.display())]
     LeftBehind {
@@ -60,6 +80,8 @@ impl FileError {
             Self::Unreadable { .. } => Code::FileUnreadable,
             Self::Exists { .. } => Code::FileExists,
             Self::Unwritable { .. } | Self::LeftBehind { .. } => Code::FileUnwritable,
+            Self::Unsettled { .. } => Code::FileUnsettled,
+            Self::Unlockable { .. } => Code::FileUnlockable,
             Self::Randomness(_) => Code::NoRandomness,
         }
     }
@@ -129,15 +151,16 @@ pub fn create_whole(path: &Path, bytes: &[u8], access: Access) -> Result<(), Fil
 
 /// Puts a file that is there, and its name, on the device, whoever wrote it and whatever became of them.
 pub fn settle(path: &Path) -> Result<(), FileError> {
-    let file = path.canonicalize().and_then(|path| Ok((File::open(&path)?, open_folder(&path)?)));
-    let settled = file.and_then(|(file, folder)| file.sync_all().and_then(|()| folder.sync()));
-    settled.map_err(|cause| FileError::Unwritable { path: path.to_owned(), cause })
+    let opened = path.canonicalize().and_then(|path| Ok((File::open(&path)?, open_folder(&path)?)));
+    let (file, folder) = opened.map_err(|cause| FileError::Unreadable { path: path.to_owned(), cause })?;
+    let settled = file.sync_all().and_then(|()| folder.sync());
+    settled.map_err(|cause| FileError::Unsettled { path: path.to_owned(), cause })
 }
 
 /// Replaces a file by what `change` makes of its bytes, of which it gets at most `limit` and one more.
 ///
 /// A crash leaves the old file or the new one, and perhaps a temporary file beside it, named `.NAME.RANDOM`, that
-/// nobody reads. Two calls at the same time follow one another where the file system can lock.
+/// nobody reads. Two calls at the same time follow one another; where the file cannot be locked, nothing is changed.
 pub fn update<T, E: From<FileError>>(
     path: &Path,
     limit: usize,
@@ -148,7 +171,7 @@ pub fn update<T, E: From<FileError>>(
     let unwritable = |cause| FileError::Unwritable { path: path.clone(), cause };
 
     let folder = open_folder(path).map_err(unwritable)?;
-    folder.lock();
+    let _locked = lock(path)?;
     let (bytes, outcome) = change(&read(path, limit)?.bytes)?;
 
     let permissions = fs::metadata(path).map_err(unwritable)?.permissions();
@@ -181,7 +204,18 @@ fn put(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>, folder: 
         FileError::Unwritable { cause, .. } => unwritable(cause),
         left_behind => left_behind,
     })?;
-    folder.sync().map_err(unwritable)
+    folder.sync().map_err(|cause| FileError::Unsettled { path: path.to_owned(), cause })
+}
+
+/// Waits for other writers, and keeps them out until what is returned is dropped.
+fn lock(path: &Path) -> Result<File, FileError> {
+    let path = beside(path, "lock");
+    let locked = || {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    locked().map_err(|cause| FileError::Unlockable { path: path.clone(), cause })
 }
 
 /// Removes what `create` wrote; the error says what failed before and whether anything is left.
@@ -206,11 +240,16 @@ fn new_file(path: &Path, access: Access) -> io::Result<File> {
 }
 
 fn temporary_name(path: &Path) -> Result<PathBuf, FileError> {
+    Ok(beside(path, &hex(&crate::random::<8>()?)))
+}
+
+/// The name that begins with a point and ends with this, for what belongs to a file.
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".");
-    name.push(hex(&crate::random::<8>()?));
-    Ok(path.with_file_name(name))
+    name.push(end);
+    path.with_file_name(name)
 }
 
 #[cfg(unix)]
@@ -240,12 +279,6 @@ impl Folder {
     fn sync(&self) -> io::Result<()> {
         self.0.as_ref().map_or(Ok(()), File::sync_all)
     }
-
-    /// Waits for other writers, until this is dropped. Some network file systems cannot lock a folder; there two
-    /// writers at the same moment may lose one of the two changes, but never tear the file.
-    fn lock(&self) {
-        let _ = self.0.as_ref().map(File::lock);
-    }
 }
 
 #[cfg(test)]
@@ -265,8 +298,8 @@ mod tests {
     fn a_file_is_replaced_whatever_it_is_and_whoever_holds_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let held = open_folder(&path).unwrap();
-        held.lock();
+        let held = File::open(folder.path()).unwrap();
+        held.lock().unwrap();
         for text in [&b"first"[..], b"second"] {
             replace(&path, text).unwrap();
             assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), text);
@@ -313,7 +346,7 @@ mod tests {
         let refused = update(&path, 64, |_| Err::<(Vec<u8>, ()), _>(FileError::Exists { path: path.clone() }));
         assert!(refused.is_err());
         assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the file and its lock");
     }
 
     #[test]
@@ -324,7 +357,51 @@ mod tests {
         let append = || update(&path, 64, |old| Ok::<_, FileError>(([old, b"x"].concat(), ()))).unwrap();
         std::thread::scope(|scope| (0..16).for_each(|_| drop(scope.spawn(append))));
         assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), [b'x'; 16]);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the file and its lock");
+    }
+
+    #[test]
+    fn an_update_waits_for_who_has_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"first", Access::Default).unwrap();
+        let held = File::create(folder.path().join(".file.lock")).unwrap();
+        held.lock().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| update(&path, 64, |_| Ok::<_, FileError>((b"second".to_vec(), ()))));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
+            held.unlock().unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"second");
+    }
+
+    #[test]
+    fn what_cannot_be_locked_is_not_updated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"first", Access::Default).unwrap();
+        fs::create_dir(folder.path().join(".file.lock")).unwrap();
+        let refused = update(&path, 64, |_| Ok::<_, FileError>((b"second".to_vec(), ()))).unwrap_err();
+        assert!(matches!(refused, FileError::Unlockable { .. }), "{refused}");
+        assert_eq!(refused.code(), Code::FileUnlockable);
+        assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"first");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_and_not_durable_is_not_called_unwritten() {
+        use std::os::fd::OwnedFd;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // A pipe is nothing that can be synced.
+        let (pipe, _end) = io::pipe().unwrap();
+        let unsyncable = Folder(Some(File::from(OwnedFd::from(pipe))));
+        let error = put(&path, b"new", None, &unsyncable).unwrap_err();
+        assert!(matches!(error, FileError::Unsettled { .. }), "{error}");
+        assert_eq!(error.code(), Code::FileUnsettled);
+        assert_eq!(read(&path, 64).unwrap().bytes.as_slice(), b"new");
     }
 
     #[cfg(unix)]

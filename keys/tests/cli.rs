@@ -257,7 +257,7 @@ fn a_keyring_is_kept_from_its_first_key_to_its_revocation() {
     assert_eq!(shown["keys"][0]["keyId"], id.as_str());
     assert_eq!(shown["keys"][0]["meshes"], serde_json::json!(["a", "b"]));
     assert_eq!(shown["keys"][0]["revoked"]["fromIndex"], 0);
-    assert_eq!(bench.files(), ["acme.pem", "acme.pub", "ring.json"]);
+    assert_eq!(bench.files(), [".ring.json.lock", "acme.pem", "acme.pub", "ring.json"]);
 }
 
 #[test]

@@ -11,6 +11,9 @@ use smi_publisher::intake::DAILY_QUOTA;
 use smi_schemas::names::{NoteName, Url};
 use smi_verifier::note::NoteKey;
 
+/// No pace would be a witness asked without end.
+const MIN_PACE_SECONDS: u64 = 1;
+
 /// An hour: what waits longer is not published in any sense.
 const MAX_PACE_SECONDS: u64 = 3600;
 
@@ -97,7 +100,8 @@ pub(crate) struct Init {
 Example:
   smi-publisher serve --data /var/lib/smi-publisher --log-key log.pem --listen 127.0.0.1:8080
 
-Stops at SIGINT or SIGTERM, after the answers that are under way.")]
+Stops at SIGINT or SIGTERM, after the answers that are under way; and by itself, with exit code 9, when it no longer
+knows what is on its disk: to be started again.")]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) directory: Directory,
@@ -112,7 +116,7 @@ pub(crate) struct Serve {
     /// How long a submission waits for the witnesses before it is answered with where to ask
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
-    /// The time between two requests to a witness; what is signed meanwhile goes with the next one
+    /// The time between two requests to a witness, 1 to 3600; what is signed meanwhile goes with the next one
     #[arg(long, value_name = "SECONDS", default_value_t = PACE.as_secs(), value_parser = pace())]
     pub(crate) witness_pace: u64,
 }
@@ -203,5 +207,5 @@ impl Restore {
 }
 
 fn pace() -> RangedU64ValueParser {
-    value_parser!(u64).range(..=MAX_PACE_SECONDS)
+    value_parser!(u64).range(MIN_PACE_SECONDS..=MAX_PACE_SECONDS)
 }

@@ -17,7 +17,13 @@
 //! 2. hashes up to its size, which lead to its root. Until here nothing is written;
 //! 3. leaves and bundles: a leaf has its hash, a bundle makes the leaf and may be an entry. They are committed in
 //!    batches; a crash leaves a part of what was published, and the next backup goes on from there;
-//! 4. the checkpoint is written, last.
+//! 4. the quorum: which witnesses must have cosigned the checkpoint is said by the keyring in force at its size, so it is
+//!    known when all is replayed, and asked before the last batch is committed;
+//! 5. the checkpoint is written, last.
+//!
+//! What this reader alone is shown must not get into the backup in the batches before the last one: it would never again
+//! agree with what is published. Where the checkpoint has not the quorum of the keyring that is in force before what is
+//! new, step 3 is therefore done twice, and the first time nothing is committed.
 //!
 //! [`restore`] is the same in the other direction, held against the cell, which is kept apart: the last checkpoint
 //! that was signed. A backup that lacks anything of it is refused, for a log that went on from there would sign other
@@ -28,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
 use smi_keys::files::{self, FileError};
 use smi_schemas::bundle::MAX_BUNDLE_BYTES;
 use smi_schemas::codes::Code;
@@ -37,28 +43,25 @@ use smi_schemas::names::Url;
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::merkle::{Hash, TILE_WIDTH, Tree};
 use smi_verifier::note::{Checkpoint, MAX_NOTE_BYTES, Note, NoteKey, SignedCheckpoint, open};
-use smi_verifier::policy::{Policy, Suites};
-use smi_verifier::receipt::log_key;
+use smi_verifier::policy::Suites;
+use smi_verifier::receipt::{log_key, quorum};
 use smi_verifier::said::{Trusted, What, verify_first};
 use smi_verifier::tile::{
     MAX_ENTRY_TILE_BYTES, MAX_HASH_TILE_BYTES, TileKind, TilePath, decode_entries, decode_hashes,
 };
 
+use crate::admission::{is_demonstration, policy};
 use crate::log::MAX_BATCH_BYTES;
+use crate::outbound::{self, causes};
 use crate::recover::{self, Recovered};
 use crate::replay::{Replay, WrongEntry};
 use crate::store::{Addition, CommitError, MAX_BATCH, Mark, OpenError, SledStore, Store, StoreError};
-
-/// What the name of a demonstration's log begins with.
-pub const DEMONSTRATION: &str = "demo.";
 
 /// How long the publisher may take to answer a request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bundles that are fetched at once.
 const AT_ONCE: usize = 8;
-
-const AGENT: &str = concat!("smi-publisher/", env!("CARGO_PKG_VERSION"));
 
 /// What a backup has now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +88,9 @@ pub enum BackupError {
     /// What is served is not a log, or not the one that is in the backup.
     #[error("{0}")]
     Differs(String),
+    /// The witnesses did not see what is served.
+    #[error("{0}")]
+    Unwitnessed(String),
     /// Something is served as an entry that is none.
     #[error("{0}")]
     Entry(#[from] WrongEntry),
@@ -125,6 +131,7 @@ impl BackupError {
         match self {
             Self::Unreachable { .. } => Code::PublisherUnreachable,
             Self::Differs(_) => Code::BackupDiffers,
+            Self::Unwitnessed(_) => Code::BackupUnwitnessed,
             Self::Entry(error) => error.code(),
             Self::Open(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -155,12 +162,6 @@ pub fn checkpoint_of(folder: &Path) -> PathBuf {
     folder.join("checkpoint")
 }
 
-/// What results are verified by when they were logged.
-pub fn policy(suites: Suites, allow_sandbox: bool, allow_draft: bool) -> Policy {
-    let (keyring, receipts) = Default::default();
-    Policy { keyring, suites, allow_sandbox, allow_draft, publication: true, receipts, max_age_seconds: None }
-}
-
 /// Backs a log up into a directory, whether or not there is a backup of it already.
 pub async fn backup(from: &Url, folder: &Path, suites: Suites, now: Timestamp) -> Result<BackedUp, BackupError> {
     let remote = Remote::new(from)?;
@@ -172,30 +173,36 @@ pub async fn backup(from: &Url, folder: &Path, suites: Suites, now: Timestamp) -
         Some(anchor) => anchor,
         None => remote.anchor(&bytes).await?,
     };
-    let is_ours = Mark { demonstration: anchor.log.name().starts_with(DEMONSTRATION) };
+    let is_ours = Mark { demonstration: is_demonstration(anchor.log.name()) };
     if mark.is_some_and(|mark| mark != is_ours) {
         return Err(differs(&format!(
             "{} does not belong into the backup of a log of another kind",
             anchor.log.name()
         )));
     }
-    let recovered = store.as_ref().map_or_else(|| Ok(Recovered::default()), |store| Recovered::read(store, 0))?;
+    let read =
+        |store: Option<&SledStore>| store.map_or_else(|| Ok(Recovered::default()), |store| Recovered::read(store, 0));
+    let recovered = read(store.as_ref())?;
     let had = recovered.tree.size();
     let signed = signed(&bytes, &anchor.log, had)?;
     let size = signed.checkpoint().size();
     let tree = remote.tree(recovered.tree.clone(), &signed).await?;
+    let admits = is_ours.demonstration;
+    let replay = |recovered| Replay::after(recovered, policy(suites.clone(), admits, admits), now);
 
+    let in_force = recovered.ledger.trusted().map_or(&anchor.first.keyring, |trusted| &trusted.keyring);
+    if quorum(&signed, in_force).is_err() {
+        let replay = replay(read(store.as_ref())?);
+        Copy { remote: &remote, signed: &signed, tree: &tree, replay, store: None }.run().await?;
+    }
     // A crash from here on leaves entries of that tree, from the first one on.
     let store = store.map_or_else(|| SledStore::open(&path, is_ours), Ok)?;
-    let policy = policy(suites, is_ours.demonstration, is_ours.demonstration);
-    let mut copy = Copy { store, replay: Replay::after(recovered, policy, now), tree };
-    for tile in TilePath::needed(size, had..size).filter(|tile| tile.kind() == TileKind::Entries) {
-        copy.entries(&remote, &tile).await?;
-    }
+    let replay = replay(recovered);
+    Copy { remote: &remote, signed: &signed, tree: &tree, replay, store: Some(&store) }.run().await?;
 
     // A crash before here leaves entries of a newer tree than the checkpoint's.
     files::replace(&checkpoint_of(folder), &bytes)?;
-    Ok(BackedUp { checkpoint: signed.checkpoint().clone(), new: size - had, first: anchor.first })
+    Ok(BackedUp { checkpoint: signed.checkpoint().clone(), new: size - had, first: anchor.first.digest })
 }
 
 /// The checkpoint, if the log's key signed it and it has no fewer entries than are here.
@@ -211,8 +218,8 @@ fn signed(bytes: &[u8], log: &NoteKey, here: u64) -> Result<SignedCheckpoint, Ba
 /// Which log it is.
 struct Anchor {
     log: NoteKey,
-    /// The digest of its first keyring.
-    first: Digest,
+    /// Its first keyring.
+    first: Trusted,
 }
 
 impl Anchor {
@@ -228,28 +235,41 @@ impl Anchor {
 
     /// The log that its first keyring names.
     fn named_by(first: &Trusted) -> Option<Self> {
-        Some(Self { log: log_key(&first.keyring)?, first: first.digest })
+        Some(Self { log: log_key(&first.keyring)?, first: first.clone() })
     }
 }
 
 /// A backup that is being made.
-struct Copy {
-    store: SledStore,
-    replay: Replay,
+struct Copy<'a> {
+    remote: &'a Remote,
+    signed: &'a SignedCheckpoint,
     /// What was signed.
-    tree: Tree,
+    tree: &'a Tree,
+    replay: Replay,
+    /// None, where it is only found out whether it may be made.
+    store: Option<&'a SledStore>,
 }
 
-impl Copy {
-    /// Adds what is new of a tile's entries. A crash leaves those of the batches that were committed.
-    async fn entries(&mut self, remote: &Remote, tile: &TilePath) -> Result<(), BackupError> {
-        let bytes = remote.tile(tile, MAX_ENTRY_TILE_BYTES).await?;
+impl Copy<'_> {
+    /// Adds everything that is new. A crash leaves the batches that were committed.
+    async fn run(mut self) -> Result<(), BackupError> {
+        let (had, size) = (self.replay.tree().size(), self.signed.checkpoint().size());
+        let mut batch = Batch::default();
+        for tile in TilePath::needed(size, had..size).filter(|tile| tile.kind() == TileKind::Entries) {
+            self.entries(&tile, &mut batch).await?;
+        }
+        self.is_witnessed()?;
+        self.commit(&mut batch)
+    }
+
+    /// Replays what is new of a tile's entries, and puts it into a batch; one that is full is committed.
+    async fn entries(&mut self, tile: &TilePath, batch: &mut Batch) -> Result<(), BackupError> {
+        let bytes = self.remote.tile(tile, MAX_ENTRY_TILE_BYTES).await?;
         let leaves = decode_entries(&bytes, tile.width()).map_err(|error| differs(&format!("{tile}: {error}")))?;
         let here = self.replay.tree().size();
         let new: Vec<_> = (first_of(tile)..).zip(leaves).filter(|(index, _)| *index >= here).collect();
-        let mut batch = Batch::default();
         for some in new.chunks(AT_ONCE) {
-            let wanted = some.iter().map(|(index, leaf)| remote.bundle(*index, leaf, &self.tree));
+            let wanted = some.iter().map(|(index, leaf)| self.remote.bundle(*index, leaf, self.tree));
             let bundles = try_join_all(wanted).await?;
             for ((index, leaf), bundle) in some.iter().zip(bundles) {
                 let addition = self.replay.next(&bundle)?.addition;
@@ -257,12 +277,34 @@ impl Copy {
                     return Err(differs(&format!("the bundle of entry {index} makes another leaf")));
                 }
                 if batch.is_full_with(&addition) {
-                    batch.commit(&self.store)?;
+                    self.commit(batch)?;
                 }
                 batch.push(addition);
             }
         }
-        Ok(batch.commit(&self.store)?)
+        Ok(())
+    }
+
+    /// Whether the checkpoint has the quorum of the keyring that is in force at its size.
+    fn is_witnessed(&self) -> Result<(), BackupError> {
+        let Some(trusted) = self.replay.ledger().trusted() else { return Err(differs("the log has no keyring")) };
+        match quorum(self.signed, &trusted.keyring) {
+            Ok(_) => Ok(()),
+            Err(refused) => {
+                let why = refused.findings.into_iter().next().map_or_else(String::new, |finding| finding.detail);
+                Err(BackupError::Unwitnessed(why))
+            }
+        }
+    }
+
+    fn commit(&self, batch: &mut Batch) -> Result<(), BackupError> {
+        match self.store {
+            Some(store) => Ok(batch.commit(store)?),
+            None => {
+                *batch = Batch::default();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -326,8 +368,8 @@ struct Remote {
 
 impl Remote {
     fn new(from: &Url) -> Result<Self, BackupError> {
-        let client = Client::builder().user_agent(AGENT).timeout(REQUEST_TIMEOUT).redirect(redirect::Policy::none());
-        let client = client.build().map_err(|error| unreachable(from.as_str(), &error))?;
+        let client = outbound::client().timeout(REQUEST_TIMEOUT).build();
+        let client = client.map_err(|error| unreachable(from.as_str(), &error))?;
         Ok(Self { client, base: from.as_str().to_owned() })
     }
 
@@ -415,13 +457,6 @@ fn differs(why: &str) -> BackupError {
     BackupError::Differs(why.to_owned())
 }
 
-/// With its causes: the outermost says only that there was an error.
 fn unreachable(path: &str, error: &dyn std::error::Error) -> BackupError {
-    let mut why = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        why = format!("{why}: {inner}");
-        cause = inner.source();
-    }
-    BackupError::Unreachable { path: path.to_owned(), why }
+    BackupError::Unreachable { path: path.to_owned(), why: causes(error) }
 }

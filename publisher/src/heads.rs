@@ -14,10 +14,12 @@
 //! the log goes on, and its callers are told where to ask.
 //!
 //! A head that stays the newest is shown to the witnesses again every so often, for their times prove how fresh it is.
+//! Whoever starts with a head that was kept counts from its times: one that is old is shown to them at once.
 //!
 //! The note of the head that was published last is [`Kept`] in a file, so that a publisher that starts while its
 //! witnesses are away shows what it showed before. The file is believed nothing: what it says is verified anew, and
-//! where it does not hold, nothing is shown until the witnesses have answered.
+//! where it does not hold, nothing is shown until the witnesses have answered. Where the keyring no longer asks for a
+//! quorum, what is in the file is of the past, and whoever starts removes it.
 //!
 //! A crash before the note is kept leaves a head that is signed and not published; starting asks again. A crash after
 //! it leaves one that has its quorum and that nobody was shown; starting shows it.
@@ -34,6 +36,7 @@ use smi_verifier::receipt::{log_key, quorum};
 use smi_verifier::said::Trusted;
 use smi_verifier::view::View;
 use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::feed::{Feed, Published};
@@ -43,8 +46,12 @@ use crate::recover::{self, Recovered};
 use crate::store::{Store, StoreError};
 use crate::witness::client::{Cosigned, Witnesses};
 
-/// How long after a failure the same is tried again.
+/// How long after a failure the same is tried again, at the earliest.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long after a round without a quorum the next one begins, at the latest: whoever asks seldom has its quorum back
+/// soon after its witnesses are.
+const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// The time between two requests to a witness, for a publisher that says nothing else.
 pub const PACE: Duration = Duration::from_secs(1);
@@ -91,14 +98,19 @@ impl Kept {
 
     /// Replaces the note. A crash leaves the one or the other.
     fn save(&self, note: &Note) -> Result<(), FileError> {
-        // Not `update`: it would wait for the folder's lock, which is the store's for as long as it is open.
+        // Nobody else replaces it: whoever has the store open has it to itself.
         files::replace(&self.0, &note.to_bytes())
+    }
+
+    /// Removes the note. Where that fails, or a crash undoes it, the next start is as slow as this one.
+    fn forget(&self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
 /// Reads a store, with a view of what was published, and the head that says so.
 ///
-/// Without a quorum there is no such head, and everything that is in the view will be published at once.
+/// Without a quorum there is no such head, and the view is of everything.
 pub fn recover(store: &dyn Store, kept: &Kept) -> Result<(Recovered, Option<Published>), StoreError> {
     let head = store.head()?;
     let note = kept.load();
@@ -106,6 +118,11 @@ pub fn recover(store: &dyn Store, kept: &Kept) -> Result<(Recovered, Option<Publ
     let size = checkpoint.map_or(head, |checkpoint| checkpoint.size());
     let mut recovered = Recovered::read(store, size.min(head))?;
     if asked_by(recovered.ledger.trusted()).is_none() {
+        if size < head {
+            // The note is from before a keyring that asks nobody, which is known only now.
+            recovered = Recovered::read(store, head)?;
+            kept.forget();
+        }
         return Ok((recovered, None));
     }
     let published = note.and_then(|note| verified(note, store, &recovered));
@@ -140,27 +157,35 @@ pub async fn publish(mut heads: watch::Receiver<Arc<Head>>, publishing: Publishi
     // When the next round may begin.
     let mut due = Instant::now();
     let mut renewing = false;
+    // How long the head that is shown may stay so.
+    let mut renewal = publishing.renewal_of_kept();
     loop {
         let mut head = Arc::clone(&heads.borrow_and_update());
-        let is_shown = if asked_by(head.trusted.as_ref()).is_none() {
-            let is_shown = publishing.unwitnessed(&head).await;
-            if !is_shown {
-                sleep(RETRY).await;
-            }
-            is_shown
+        let is_asked = asked_by(head.trusted.as_ref()).is_some();
+        let is_shown = if !is_asked {
+            publishing.meters.asks_nobody();
+            publishing.unwitnessed(&head).await
         } else if !renewing && publishing.is_published(&head) {
             true
         } else {
-            publishing.meters.waits();
+            publishing.waits(&head);
             publishing.keep_unwitnessed().await;
             sleep_until(due).await;
             due = Instant::now() + publishing.pace;
             // What came meanwhile goes with it.
             head = Arc::clone(&heads.borrow_and_update());
+            if asked_by(head.trusted.as_ref()).is_none() {
+                continue;
+            }
+            publishing.waits(&head);
+            renewal = publishing.renewal;
             let collected = Collected::of(&mut collected, &head);
             publishing.round(&head, collected, &heads, due).await
         };
         if !is_shown {
+            if publishing.pause(is_asked, &mut heads).await.is_err() {
+                return;
+            }
             continue;
         }
         tokio::select! {
@@ -168,9 +193,19 @@ pub async fn publish(mut heads: watch::Receiver<Arc<Head>>, publishing: Publishi
                 Ok(()) => renewing = false,
                 Err(_) => return,
             },
-            () = sleep(publishing.renewal), if asked_by(head.trusted.as_ref()).is_some() => (renewing, collected) = (true, None),
+            () = sleep(renewal), if is_asked => (renewing, collected) = (true, None),
         }
     }
+}
+
+/// Waits until the log has ended, whether it was closed or has stopped.
+pub async fn ended(mut heads: watch::Receiver<Arc<Head>>) {
+    while heads.changed().await.is_ok() {}
+}
+
+/// The pause after a round without a quorum.
+fn after_failure(pace: Duration) -> Duration {
+    pace.clamp(RETRY, MAX_RETRY)
 }
 
 /// Who has cosigned a head so far.
@@ -205,6 +240,42 @@ impl Collected {
 impl Publishing {
     fn is_published(&self, head: &Head) -> bool {
         self.published.borrow().as_ref().is_some_and(|published| published.checkpoint == head.checkpoint)
+    }
+
+    /// A head that is not published waits for its quorum from now on.
+    fn waits(&self, head: &Head) {
+        if !self.is_published(head) {
+            self.meters.waits();
+        }
+    }
+
+    /// Waits after a failure, unless it was a quorum that the newest head no longer needs. An error when the log has
+    /// ended.
+    async fn pause(&self, was_asked: bool, heads: &mut watch::Receiver<Arc<Head>>) -> Result<(), RecvError> {
+        let over = Instant::now() + if was_asked { after_failure(self.pace) } else { RETRY };
+        loop {
+            tokio::select! {
+                () = sleep_until(over) => return Ok(()),
+                changed = heads.changed() => changed?,
+            }
+            let newest = Arc::clone(&heads.borrow());
+            if asked_by(newest.trusted.as_ref()).is_some() {
+                self.waits(&newest);
+            } else if was_asked {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long the head that was kept may still be shown without being renewed. Only a start asks: clocks of witnesses
+    /// that are wrong must not make every renewal due at once.
+    fn renewal_of_kept(&self) -> Duration {
+        let current_at = self.published.borrow().as_ref().and_then(|published| published.current_at());
+        let Some(current_at) = current_at else { return self.renewal };
+        let seconds = self.witnesses.now().unix_seconds().saturating_sub(current_at.unix_seconds());
+        let age = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        self.meters.was_reached(age);
+        self.renewal.saturating_sub(age)
     }
 
     /// Shows a head that no witness is asked about, unless something failed.
@@ -313,4 +384,16 @@ async fn next_is_due(mut heads: watch::Receiver<Arc<Head>>, head: &Arc<Head>, du
         std::future::pending::<()>().await;
     }
     sleep_until(due).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_repeated_neither_at_once_nor_after_an_hour() {
+        for (pace, pause) in [(0, 1), (1, 1), (7, 7), (30, 30), (3600, 30)] {
+            assert_eq!(after_failure(Duration::from_secs(pace)), Duration::from_secs(pause), "a pace of {pace} s");
+        }
+    }
 }

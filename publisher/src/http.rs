@@ -275,10 +275,7 @@ impl Publisher {
         let (signed, published) = self.sizes();
         let lag = signed.saturating_sub(published);
         let trusted = self.signed.borrow().trusted.clone();
-        let reached = self.published.borrow().as_ref().and_then(|head| head.current_at());
-        let ago = reached.map(|reached| (self.clock)().unix_seconds().saturating_sub(reached.unix_seconds()));
-        let ago = ago.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-        let quorum = self.meters.readiness(trusted.as_ref().map(|trusted| &trusted.keyring), ago);
+        let quorum = self.meters.readiness(trusted.as_ref().map(|trusted| &trusted.keyring));
         format!("ready\nlog        running\nsigned     {signed}\npublished  {published}\nlag        {lag}\n{quorum}")
     }
 

@@ -1,6 +1,18 @@
 //! What is counted, for whoever operates a publisher: what became of submissions and of requests to witnesses, and how
 //! long the quorum has been waited for.
 //!
+//! | metric, after `smi_publisher_` | |
+//! |---|---|
+//! | `signed_entries`, `published_entries` | entries under the newest signed and the newest published head |
+//! | `quorum_lag_entries` | entries that are signed and not published |
+//! | `quorum_lag_seconds` | how long the oldest of them has waited for the quorum; 0 when none does |
+//! | `quorum_age_seconds` | how long ago the quorum was reached last; `+Inf` when never, and nothing where none is asked for |
+//! | `submissions_total` | submissions, by `outcome` |
+//! | `witness_requests_total` | requests to witnesses, by `witness` and `outcome` |
+//!
+//! A log that is idle has no lag, whoever is away: that its quorum is lost is told by the age, which stays below the
+//! renewal while all is well.
+//!
 //! Counts begin at 0 with the process. Nothing that is published depends on them.
 
 use std::collections::BTreeMap;
@@ -23,7 +35,8 @@ struct Counts {
     submissions: BTreeMap<Submitted, u64>,
     requests: BTreeMap<(Slug, Outcome), u64>,
     witnesses: BTreeMap<Slug, Told>,
-    quorum: Quorum,
+    /// Where one is asked for.
+    quorum: Option<Quorum>,
 }
 
 /// What became of a submission.
@@ -70,9 +83,29 @@ struct Told {
 /// How it stands with the quorum.
 #[derive(Clone, Copy, Debug, Default)]
 struct Quorum {
-    reached: Option<Instant>,
-    /// Since when a head that was signed has waited.
+    reached: Option<Reached>,
+    /// Since when a head that is not published has waited.
     waiting: Option<Instant>,
+}
+
+/// When the quorum was reached last: so long before a time of this process.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    before: Duration,
+    at: Instant,
+}
+
+impl Quorum {
+    /// How long ago the quorum was reached last, if it ever was.
+    fn age(&self) -> Option<Duration> {
+        self.reached.map(|reached| reached.before.saturating_add(reached.at.elapsed()))
+    }
+}
+
+impl Reached {
+    fn ago(before: Duration) -> Self {
+        Self { before, at: Instant::now() }
+    }
 }
 
 impl Submitted {
@@ -130,26 +163,36 @@ impl Meters {
         });
     }
 
-    /// A head is shown to the witnesses and has not reached the quorum yet.
+    /// No quorum is asked for.
+    pub(crate) fn asks_nobody(&self) {
+        self.with(|counts| counts.quorum = None);
+    }
+
+    /// A head that is not published is shown to the witnesses.
     pub(crate) fn waits(&self) {
         self.with(|counts| {
-            counts.quorum.waiting.get_or_insert_with(Instant::now);
+            counts.quorum.get_or_insert_default().waiting.get_or_insert_with(Instant::now);
         });
     }
 
     /// A head reached the quorum. A newer one has waited since a time, if there is one.
     pub(crate) fn reached(&self, newer_waits_since: Option<Instant>) {
-        self.with(|counts| counts.quorum = Quorum { reached: Some(Instant::now()), waiting: newer_waits_since });
+        let reached = Some(Reached::ago(Duration::ZERO));
+        self.with(|counts| counts.quorum = Some(Quorum { reached, waiting: newer_waits_since }));
     }
 
-    /// The lines on quorum and witnesses in `/readyz?verbose`, under the keyring in force. How long ago the quorum was
-    /// reached is known by the head that was published, if not since the start.
-    pub fn readiness(&self, keyring: Option<&Keyring>, published: Option<Duration>) -> String {
+    /// The head that this process began with had reached the quorum so long before.
+    pub(crate) fn was_reached(&self, before: Duration) {
+        self.with(|counts| counts.quorum.get_or_insert_default().reached = Some(Reached::ago(before)));
+    }
+
+    /// The lines on quorum and witnesses in `/readyz?verbose`, under the keyring in force.
+    pub fn readiness(&self, keyring: Option<&Keyring>) -> String {
         let Some((keyring, quorum)) = keyring.and_then(|keyring| Some((keyring, keyring.quorum()?))) else {
             return "quorum     none is asked for\n".to_owned();
         };
         self.with(|counts| {
-            let reached = counts.quorum.reached.map(|reached| reached.elapsed()).or(published);
+            let reached = counts.quorum.and_then(|quorum| quorum.age());
             let reached = reached.map_or("never".to_owned(), |ago| format!("{} s ago", ago.as_secs()));
             let mut text = format!("quorum     {quorum} of {}, last reached {reached}\n", keyring.witnesses().count());
             for witness in keyring.witnesses() {
@@ -166,7 +209,8 @@ impl Meters {
     pub fn metrics(&self, (signed, published): (u64, u64)) -> String {
         self.with(|counts| {
             let lag = signed.saturating_sub(published);
-            let waiting = counts.quorum.waiting.filter(|_| lag > 0).map_or(0.0, |since| since.elapsed().as_secs_f64());
+            let waiting = counts.quorum.and_then(|quorum| quorum.waiting).filter(|_| lag > 0);
+            let waiting = waiting.map_or(0.0, |since| since.elapsed().as_secs_f64());
             let mut text = String::new();
             for (name, help, value) in [
                 ("signed_entries", "Entries under the newest signed head.", signed.to_string()),
@@ -180,6 +224,10 @@ impl Meters {
             ] {
                 family(&mut text, name, "gauge", help, [(String::new(), value)]);
             }
+            let age = counts.quorum.map(|quorum| quorum.age());
+            let age = age.map(|age| age.map_or("+Inf".to_owned(), |age| format!("{:.3}", age.as_secs_f64())));
+            let help = "How long ago the quorum was reached last.";
+            family(&mut text, "quorum_age_seconds", "gauge", help, age.map(|age| (String::new(), age)));
             let submissions = counts.submissions.iter();
             let submissions = submissions.map(|(outcome, count)| (labels(&[("outcome", outcome.as_str())]), *count));
             family(&mut text, "submissions_total", "counter", "Submissions, by what became of them.", submissions);
@@ -229,6 +277,9 @@ fn labels(labels: &[(&str, &str)]) -> String {
 mod tests {
     use std::thread::sleep;
 
+    use smi_keys::SigningKey;
+    use smi_keys::keyring::{Entry, Role};
+
     use super::*;
 
     fn lag(meters: &Meters, sizes: (u64, u64)) -> f64 {
@@ -253,6 +304,36 @@ mod tests {
         sleep(long);
         meters.waits();
         assert!(lag(&meters, (5, 4)) < long.as_secs_f64(), "what was reached is over");
+    }
+
+    #[test]
+    fn the_quorums_age_is_the_same_in_metrics_and_readiness() {
+        let mut keyring = Keyring::default();
+        let mut witness = Entry::new("w1".parse().unwrap(), Role::Witness, SigningKey::from_seed([7; 32]).public());
+        witness.note_name = Some("witness.example.org/w1".parse().unwrap());
+        keyring.add(witness).unwrap();
+        keyring.set(None, Some(1)).unwrap();
+        let meters = Meters::default();
+        let told = || {
+            let (metrics, ready) = (meters.metrics((1, 1)), meters.readiness(Some(&keyring)));
+            let age = metrics.lines().find_map(|line| line.strip_prefix("smi_publisher_quorum_age_seconds "));
+            let last = ready.lines().next().unwrap().split_once("last reached ").unwrap().1;
+            (age.map(str::to_owned), last.to_owned())
+        };
+        assert_eq!(told(), (None, "never".to_owned()), "nobody was asked yet");
+        meters.waits();
+        assert_eq!(told(), (Some("+Inf".to_owned()), "never".to_owned()));
+        meters.was_reached(Duration::from_hours(72));
+        let (age, last) = told();
+        assert!(age.unwrap().starts_with("259200."));
+        assert_eq!(last, "259200 s ago", "it goes on where it was before the start");
+        meters.reached(None);
+        sleep(Duration::from_millis(50));
+        let (age, last) = told();
+        assert!((0.05..1.0).contains(&age.unwrap().parse::<f64>().unwrap()));
+        assert_eq!(last, "0 s ago");
+        meters.asks_nobody();
+        assert_eq!(told().0, None);
     }
 
     #[test]

@@ -11,11 +11,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use operator::{Bench, Running};
 use smi_keys::SigningKey;
-use smi_publisher::backup::policy;
+use smi_keys::keyring::{Entry as KeyEntry, Keyring, Role};
+use smi_publisher::admission::policy;
 use smi_publisher::recover::encode;
 use smi_publisher::replay::{self, Replay};
 use smi_publisher::store::{Addition, MAX_BATCH, Mark, SledStore, Store as _};
@@ -24,10 +25,14 @@ use smi_schemas::feed::Entry;
 use smi_schemas::leaf::Leaf;
 use smi_verifier::merkle::Hash;
 use smi_verifier::policy::Suites;
+use smi_verifier::receipt::log_key;
 
 const CHECK: [&str; 3] = ["check", "--data", "data"];
 const CHECK_BACKUP: [&str; 5] = ["check", "--data", "backup/store", "--cell", "backup/checkpoint"];
 const RESTORE: [&str; 5] = ["restore", "--from", "backup", "--data", "data"];
+
+/// How long a test waits for what must come.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Callers at once.
 const CALLERS: u64 = 4;
@@ -288,6 +293,73 @@ fn another_history_under_the_same_checkpoint_is_not_backed_up() {
         assert_eq!((exit, said.contains("error[backup-differs]")), (Some(6), true), "{said}");
         assert!(said.contains("the leaf of entry 2 is not the one that was signed"), "{said}");
     });
+}
+
+/// A witness that runs, and the keyring of a log that asks for it and for nobody else.
+fn witnessed(bench: &Bench) -> (Running, Keyring) {
+    bench.key("w1.pem", "w1");
+    let (log, name) = (log_key(&honest::keyring()).unwrap().to_string(), "witness.example.org/w1");
+    let arguments = ["witness", "--data", "w1", "--key", "w1.pem", "--name", name, "--log", &log];
+    let witness = bench.start(&[&arguments, &operator::ANYWHERE]);
+    let mut keyring = honest::keyring();
+    let mut entry = KeyEntry::new("w1".parse().unwrap(), Role::Witness, honest::key("w1").public());
+    entry.note_name = Some(name.parse().unwrap());
+    entry.url = Some(format!("http://{}", witness.address).parse().unwrap());
+    keyring.add(entry).unwrap();
+    keyring.set(Some(1), Some(1)).unwrap();
+    bench.write("first.json", &honest::signed(&keyring, None));
+    (witness, keyring)
+}
+
+#[test]
+fn what_the_witnesses_did_not_see_is_not_backed_up() {
+    let bench = Bench::new();
+    let (_witness, keyring) = witnessed(&bench);
+    // More than a tile, and more than a batch, so that there is something to commit before the last one.
+    let bundles: Vec<_> = [honest::signed(&keyring, None)].into_iter().chain((1..300).map(honest::release)).collect();
+    bench.init(&[]);
+    bench.remove("data");
+    store(&bench, "data", &additions(&bundles));
+    let running = bench.serve(&[]);
+    let began = Instant::now();
+    while !running.get("/checkpoint").contains("\n300\n") {
+        assert!(began.elapsed() < SOON, "{}", running.get("/readyz?verbose"));
+        thread::sleep(Duration::from_millis(50));
+    }
+    let refused = |change: fn(&str, &mut Vec<u8>)| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let from = format!("http://{}", listener.local_addr().unwrap());
+        thread::scope(|scope| {
+            scope.spawn(|| lie(&listener, &running, change));
+            let ended = bench.run(&[&["backup", "--from", &from, "--to", "backup"]]);
+            drop(TcpStream::connect(listener.local_addr().unwrap()));
+            ended
+        })
+    };
+    let without_witness = |path: &str, body: &mut Vec<u8>| {
+        if path == "/checkpoint" {
+            let note = String::from_utf8(body.clone()).unwrap();
+            let lines = note.split_inclusive('\n').filter(|line| !line.contains("witness.example.org"));
+            *body = lines.collect::<String>().into_bytes();
+        }
+    };
+    let (exit, said) = refused(without_witness);
+    assert_eq!((exit, said.contains("error[backup-unwitnessed]")), (Some(6), true), "{said}");
+    assert!(!bench.path("backup/checkpoint").exists(), "no checkpoint is kept");
+    assert!(!bench.path("backup/store").exists(), "nor any entry");
+
+    assert!(backup(&bench, &running).contains(": 300 entries, 300 of them new"));
+    let before = fs::read(bench.path("backup/checkpoint")).unwrap();
+    let (exit, said) = refused(without_witness);
+    assert_eq!((exit, said.contains("error[backup-unwitnessed]")), (Some(6), true), "nothing is new: {said}");
+    assert_eq!(fs::read(bench.path("backup/checkpoint")).unwrap(), before);
+
+    // Whom the log asks is said by the keyring in force at the checkpoint: this one asks nobody.
+    let mut without = keyring.clone();
+    without.set(Some(1), None).unwrap();
+    assert_eq!(running.post(&honest::signed(&without, Some(&keyring))), 201);
+    assert!(backup(&bench, &running).contains(": 301 entries, 1 of them new"));
+    bench.done(&[&CHECK_BACKUP]);
 }
 
 fn body_of(answer: &[u8]) -> &[u8] {

@@ -7,13 +7,18 @@ mod operator;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use operator::{ANYWHERE, Bench, INIT, SERVE};
+use operator::{ANYWHERE, Bench, INIT, Reached, SERVE};
 use smi_keys::keyring::Keyring;
-use smi_publisher::backup::policy;
+use smi_publisher::admission::policy;
 use smi_publisher::replay::Replay;
 use smi_publisher::store::{Mark, SledStore, Store as _};
 use smi_verifier::policy::Suites;
+
+/// How long a test waits for what must come.
+const SOON: Duration = Duration::from_secs(10);
 
 #[test]
 fn it_serves_and_stops_at_either_signal() {
@@ -27,6 +32,63 @@ fn it_serves_and_stops_at_either_signal() {
         assert_eq!(running.post(&honest::release(1)), 200);
         assert_eq!(running.signal(signal), Some(0));
     }
+}
+
+#[test]
+fn a_log_that_stopped_ends_the_process_with_an_error() {
+    let bench = Bench::new();
+    bench.init(&[]);
+    let said = fs::File::create(bench.path("said")).unwrap();
+    let mut child = bench.command(&[&SERVE, &ANYWHERE]).stderr(said).spawn().unwrap();
+    let said = || fs::read_to_string(bench.path("said")).unwrap();
+    let began = Instant::now();
+    let address = loop {
+        if let Some(address) = said().lines().find_map(|line| line.strip_prefix("serving   http://").map(str::to_owned))
+        {
+            break address;
+        }
+        assert!(began.elapsed() < SOON, "{}", said());
+        sleep(Duration::from_millis(10));
+    };
+    let running = Reached(address);
+    assert_eq!(running.post(&honest::release(1)), 201);
+    // Somebody else has the cell: another publisher, on a copy of the store.
+    let cell = fs::read(bench.path("data.checkpoint")).unwrap();
+    bench.write("data.checkpoint", b"another checkpoint");
+    assert_eq!(running.post(&honest::release(2)), 503);
+    let began = Instant::now();
+    let exit = loop {
+        if let Some(exit) = child.try_wait().unwrap() {
+            break exit;
+        }
+        if began.elapsed() > SOON {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it goes on: {}", said());
+        }
+        sleep(Duration::from_millis(10));
+    };
+    let said = said();
+    assert_eq!(exit.code(), Some(9), "{said}");
+    assert!(said.contains("error[log-stopped]: ") && said.contains("remedy: Start the publisher again"), "{said}");
+
+    // Who starts it again is told what is the matter, until it is mended.
+    bench.refused(&[], 6, "cell-foreign");
+    bench.write("data.checkpoint", &cell);
+    let running = bench.serve(&[]);
+    assert_eq!(running.post(&honest::release(2)), 200, "it was stored, and is signed for now");
+    assert_eq!(running.signal("-TERM"), Some(0));
+}
+
+#[test]
+fn witnesses_are_asked_at_a_pace() {
+    let bench = Bench::new();
+    bench.init(&[]);
+    for pace in ["0", "3601"] {
+        let (exit, said) = bench.run(&[&SERVE, &ANYWHERE, &["--witness-pace", pace]]);
+        assert_eq!((exit, said.contains("--witness-pace")), (Some(2), true), "{said}");
+    }
+    assert_eq!(bench.serve(&["--witness-pace", "1"]).signal("-TERM"), Some(0));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use smi_publisher::meters::Meters;
 use smi_publisher::store::{Mark, OpenError, SledStore, Store};
 use smi_publisher::witness::client::Witnesses;
 use smi_publisher::witness::server::{MAX_REQUEST_BYTES, Witness, router};
-use smi_schemas::Digest;
+use smi_schemas::{Digest, Timestamp};
 use smi_verifier::note::{KeyKind, NoteKey, open};
 use smi_verifier::policy::{Policy, Receipts, Suites};
 use smi_verifier::receipt::{log_key, quorum};
@@ -139,6 +139,16 @@ impl Running {
     }
 
     async fn paced(data: &Path, keyring: &Keyring, pace: Duration, renewal: Duration) -> Self {
+        Self::at(data, keyring, (pace, renewal), honest::now).await
+    }
+
+    /// By a clock of its own.
+    async fn at(
+        data: &Path,
+        keyring: &Keyring,
+        (pace, renewal): (Duration, Duration),
+        clock: fn() -> Timestamp,
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::new(opened(data).await);
         let kept = Kept::within(data);
         let (recovered, shown) = recover(&*store, &kept).unwrap();
@@ -152,7 +162,7 @@ impl Running {
         }
         let note_key = log_key(keyring).unwrap();
         let meters = Arc::new(Meters::default());
-        let witnesses = Witnesses::new(note_key.clone(), log.tree(), Arc::clone(&meters), honest::now);
+        let witnesses = Witnesses::new(note_key.clone(), log.tree(), Arc::clone(&meters), clock);
         let feed = Arc::new(Feed::new(store, log.tree(), view, note_key));
         let (show, published) = watch::channel(shown.map(Arc::new));
         let publishing = tokio::spawn(publish(
@@ -186,7 +196,7 @@ impl Running {
             patience: PATIENCE,
             stop: stopped,
             demonstration: false,
-            clock: honest::now,
+            clock,
             body_timeout: Duration::from_secs(2),
             streams: Arc::new(Semaphore::new(2)),
         });
@@ -200,8 +210,8 @@ impl Running {
             })
             .await;
             log.close().await;
-            publishing.abort();
-            let _ = publishing.await;
+            // It ends with the log, whether its witnesses answer or not.
+            tokio::time::timeout(SOON / 2, publishing).await.unwrap().unwrap();
         });
         Self { serving: Serving { address, stop, ended }, client: Client::new() }
     }
@@ -241,6 +251,17 @@ impl Running {
             assert!(began.elapsed() < SOON, "{}", self.get("/readyz?verbose").await.1);
             tokio::time::sleep(PACE).await;
         }
+    }
+
+    /// The value of a metric, of all that are called so.
+    async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, metrics) = self.get("/metrics").await;
+        metrics.lines().find_map(|line| line.strip_prefix("smi_publisher_")?.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// Requests to the first witness with this outcome.
+    async fn requests(&self, outcome: &str) -> f64 {
+        self.metric(&format!("witness_requests_total{{witness=\"w0\",outcome=\"{outcome}\"}}")).await.unwrap_or(0.0)
     }
 
     async fn feed_size(&self) -> Value {
@@ -349,6 +370,104 @@ async fn an_idle_log_is_shown_to_its_witnesses_again() {
     tokio::time::timeout(SOON, asked_again).await.unwrap();
     assert!(publisher.published(&keyring).await.1 >= 2, "and is shown with their newest words");
     publisher.serving.stop().await;
+}
+
+/// Three days later than everything else in this file.
+fn three_days_later() -> Timestamp {
+    "2026-01-05T12:00:00Z".parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_with_an_old_head_has_it_renewed_at_once() {
+    let bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let publisher = bench.publisher(&keyring).await;
+    while publisher.published(&keyring).await != (1, 3) {
+        tokio::time::sleep(PACE).await;
+    }
+    publisher.serving.stop().await;
+
+    let publisher = Running::at(&bench.data(), &keyring, (PACE, RENEWAL), three_days_later).await;
+    assert_eq!(publisher.published(&keyring).await.0, 1, "meanwhile it is shown as it was");
+    let began = Instant::now();
+    while publisher.requests("cosigned").await < 1.0 {
+        assert!(began.elapsed() < SOON, "{}", publisher.get("/metrics").await.1);
+        tokio::time::sleep(PACE).await;
+    }
+    // Once, though its witnesses' clocks are wrong.
+    tokio::time::sleep(PACE * 10).await;
+    assert!((publisher.requests("cosigned").await - 1.0).abs() < f64::EPSILON);
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_log_that_lost_its_quorum_says_so() {
+    let mut bench = Bench::new().await;
+    let keyring = bench.keyring();
+    let publisher = Running::paced(&bench.data(), &keyring, PACE, PACE * 2).await;
+    publisher.until(1, &keyring).await;
+    bench.stop(0).await;
+    bench.stop(1).await;
+    let long = Duration::from_secs(4);
+    tokio::time::sleep(long).await;
+    let age = publisher.metric("quorum_age_seconds ").await.unwrap();
+    assert!((3.0..5.0).contains(&age), "{age}");
+    let (_, ready) = publisher.get("/readyz?verbose").await;
+    assert!(ready.contains("last reached 3 s ago") || ready.contains("last reached 4 s ago"), "{ready}");
+    assert_eq!(publisher.metric("quorum_lag_seconds ").await, Some(0.0), "nothing waits");
+
+    // What waits now waits since now.
+    let began = Instant::now();
+    assert_eq!(publisher.post(1).await.0, StatusCode::ACCEPTED);
+    let lag = publisher.metric("quorum_lag_seconds ").await.unwrap();
+    assert!(lag > 0.0 && lag <= began.elapsed().as_secs_f64(), "{lag}");
+    publisher.serving.stop().await;
+
+    // Who starts has not forgotten.
+    let publisher = Running::at(&bench.data(), &keyring, (PACE, RENEWAL), three_days_later).await;
+    let age = publisher.metric("quorum_age_seconds ").await.unwrap();
+    assert!((259_200.0..259_260.0).contains(&age), "{age}");
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn witnesses_that_are_away_are_not_asked_without_pause() {
+    let mut bench = Bench::new().await;
+    let keyring = bench.keyring();
+    for at in 0..3 {
+        bench.stop(at).await;
+    }
+    let publisher = Running::paced(&bench.data(), &keyring, Duration::ZERO, RENEWAL).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let asked = publisher.requests("unreachable").await;
+    assert!((1.0..=3.0).contains(&asked), "{asked}");
+    assert_eq!(publisher.metric("quorum_age_seconds ").await, Some(f64::INFINITY), "it never was reached");
+    publisher.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_after_a_keyring_dropped_the_quorum_shows_everything() {
+    let bench = Bench::new().await;
+    let asking = bench.keyring();
+    let publisher = bench.publisher(&asking).await;
+    publisher.until(1, &asking).await;
+    let mut without = asking.clone();
+    without.set(Some(1), None).unwrap();
+    assert_eq!(publisher.submit(honest::signed(&without, Some(&asking))).await.0, StatusCode::CREATED);
+    assert_eq!(publisher.post(1).await.0, StatusCode::CREATED);
+    assert_eq!(publisher.feed_size().await, 3);
+    assert_eq!(publisher.metric("quorum_age_seconds ").await, None, "nobody is asked");
+    publisher.serving.stop().await;
+
+    let kept = Kept::within(&bench.data());
+    assert!(bench.data().join("published").exists(), "it is of the time with a quorum");
+    for when in ["at first", "and later"] {
+        let store = opened(&bench.data()).await;
+        let (recovered, published) = recover(&store, &kept).unwrap();
+        assert!(published.is_none());
+        assert_eq!(recovered.view.size(), 3, "{when}");
+        assert!(!bench.data().join("published").exists());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

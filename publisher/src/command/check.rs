@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use smi_publisher::backup::policy;
+use smi_publisher::admission::policy;
 use smi_publisher::cell::{Cell as _, FileCell};
 use smi_publisher::log::agrees;
 use smi_publisher::replay::{self, Checked, Counts};

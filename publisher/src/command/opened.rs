@@ -8,7 +8,7 @@ use smi_keys::SigningKey;
 use smi_keys::key_file::KeyFile;
 use smi_keys::keyring::Keyring;
 use smi_keys::passphrase::{Source, VARIABLE};
-use smi_publisher::backup::DEMONSTRATION;
+use smi_publisher::admission::is_demonstration;
 use smi_publisher::cell::FileCell;
 use smi_publisher::feed::Published;
 use smi_publisher::heads::{Kept, recover};
@@ -80,7 +80,7 @@ pub(crate) fn origin(keyring: &Keyring, directory: &Directory, key: &SigningKey)
         return Err(CommandError::LogKey { wanted, given });
     }
     let origin = log.note_name.as_ref().map(ToString::to_string).unwrap_or_default();
-    if origin.starts_with(DEMONSTRATION) != directory.demonstration() {
+    if is_demonstration(&origin) != directory.demonstration() {
         return Err(CommandError::Origin { origin });
     }
     let cell = directory.cell();

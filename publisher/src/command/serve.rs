@@ -1,17 +1,19 @@
-//! `serve`: opens everything, says where it listens, and stops at a signal.
+//! `serve`: opens everything, says where it listens, and stops at a signal, or with an error when the log has stopped.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smi_publisher::admission::policy;
 use smi_publisher::feed::Feed;
-use smi_publisher::heads::{Publishing, RENEWAL, publish};
+use smi_publisher::heads::{Publishing, RENEWAL, ended, publish};
 use smi_publisher::http::{self, BODY_TIMEOUT, MAX_STREAMS, Publisher};
 use smi_publisher::intake::Intake;
+use smi_publisher::log::SubmitError;
 use smi_publisher::meters::Meters;
 use smi_publisher::witness::client::Witnesses;
 use smi_schemas::codes::Exit;
-use smi_verifier::policy::{Policy, Receipts, Suites};
+use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::receipt::log_key;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,15 +63,7 @@ async fn run(
     writeln!(err, "serving   http://{}", listener.local_addr()?)?;
     drop(err);
 
-    let policy = Policy {
-        keyring,
-        suites,
-        allow_sandbox: directory.allow_sandbox,
-        allow_draft: directory.allow_draft,
-        publication: true,
-        receipts: Receipts::Ignore,
-        max_age_seconds: None,
-    };
+    let policy = Policy { keyring, ..policy(suites, directory.allow_sandbox, directory.allow_draft) };
     let meters = Arc::new(Meters::default());
     let witnesses = Witnesses::new(note_key.clone(), log.tree(), Arc::clone(&meters), now);
     let feed = Arc::new(Feed::new(store, log.tree(), view, note_key));
@@ -101,14 +95,20 @@ async fn run(
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
     });
     http::serve(listener, http::router(roads), async {
-        signalled.await;
+        tokio::select! {
+            () = signalled => {}
+            // It closes only below, so it has stopped. To go on would be to serve readers what nothing renews; whoever
+            // watches this process starts it again, which finds out what is on the disk.
+            () = ended(log.head()) => {}
+        }
         // Streams have no end of their own, and answers under way must not wait for them.
         let _ = stop.send(true);
     })
     .await;
+    let has_stopped = !log.is_running();
     log.close().await;
     publishing.abort();
-    Ok(())
+    if has_stopped { Err(SubmitError::Stopped.into()) } else { Ok(()) }
 }
 
 /// Catches the signals that end it, from now on.

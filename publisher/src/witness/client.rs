@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
 use smi_keys::keyring::{Entry, Keyring};
 use smi_schemas::Timestamp;
 use smi_schemas::names::{Slug, Url};
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::log::Head;
 use crate::meters::{Meters, Outcome};
+use crate::outbound::{self, causes};
 
 /// How long a witness may take to answer a request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,8 +37,6 @@ pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
 const MAX_TOLD_BYTES: usize = 200;
 /// Requests about one checkpoint: one from what is remembered, and one from what the witness says.
 const MAX_REQUESTS: usize = 2;
-
-const AGENT: &str = concat!("smi-publisher/", env!("CARGO_PKG_VERSION"));
 
 /// The witnesses of one log.
 pub struct Witnesses {
@@ -152,6 +151,11 @@ impl Witnesses {
         &self.log
     }
 
+    /// What time it is here.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     /// Asks every witness of a keyring that has an address, except those of these names and those from whom an answer
     /// is still awaited. Each that cosigns is told as it does; one that does not is only counted.
     pub fn ask(&self, head: &Arc<Head>, keyring: &Keyring, except: &[Slug]) -> JoinSet<Option<Cosigned>> {
@@ -188,9 +192,7 @@ impl Witnesses {
 }
 
 fn client() -> Result<Client, String> {
-    // A redirect would take the question to somebody whom the keyring does not name.
-    let client = Client::builder().user_agent(AGENT).redirect(redirect::Policy::none()).build();
-    client.map_err(|error| causes(&error))
+    outbound::client().build().map_err(|error| causes(&error))
 }
 
 fn head_size(question: &Question) -> u64 {
@@ -284,17 +286,6 @@ impl Question {
             None => Err(AskError::Time(time)),
         }
     }
-}
-
-/// The error with everything behind it: the library's own text leaves out the cause, and has the address.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut cause = error.source();
-    let mut text = Vec::new();
-    while let Some(inner) = cause {
-        text.push(inner.to_string());
-        cause = inner.source();
-    }
-    if text.is_empty() { error.to_string() } else { text.join(": ") }
 }
 
 #[cfg(test)]

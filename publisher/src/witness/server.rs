@@ -18,13 +18,20 @@
 //! | 409 | the old size is not that of the checkpoint cosigned last, which is told |
 //! | 422 | the proof does not lead from that checkpoint to this one, or they have one size and two roots |
 //!
+//! Two roots of one size are a 422 since the revision of July 2026, before which the specification had a 409 for them
+//! that told no size: it is a proof that fails, and not a size to ask again from.
+//!
 //! What is kept of a log is that one checkpoint, as a signed note, in a file that is named by the SHA-256 of the origin
-//! and is empty before the first. It changes by compare and swap only, so that of two requests at the same time one
-//! wins and the other is told so, even if two processes share the directory.
+//! and is empty before the first. It changes by compare and swap only, under a lock, so that of two requests at the same
+//! time one wins and the other is told so, even if two processes share the directory.
 //!
 //! ```text
 //! verify ─► cosign ─► swap ─► answer
 //! ```
+//!
+//! Everybody has what a request needs that asks again about the checkpoint that was cosigned last: the log publishes it.
+//! Therefore such a request is answered without the swap, unless the time in the file is older than [`MAX_TIME_AGE`];
+//! and what only reads waits for no device.
 //!
 //! A crash before the swap leaves what was. One after it leaves a checkpoint that was cosigned and of which the log did
 //! not hear: it asks again, is told the size, and gets another cosignature of the same. A cosignature that somebody has
@@ -62,6 +69,10 @@ use crate::http::is_too_long;
 /// Bytes of a request: the longest proof, and a checkpoint with signatures of every kind that is in use.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 
+/// How old the time in the kept checkpoint may be when its tree is cosigned again and it is not written anew. Whoever
+/// reads it there is told a time that is so much too old at most, as long as the log asks.
+pub const MAX_TIME_AGE: Duration = Duration::from_mins(1);
+
 /// A witness and what it cosigned last.
 pub struct Witness {
     key: NoteKey,
@@ -73,7 +84,13 @@ pub struct Witness {
 /// A log that is known.
 struct Watched {
     key: NoteKey,
-    cell: Mutex<Box<dyn Cell>>,
+    kept: Mutex<Kept>,
+}
+
+/// What was cosigned last, and where it is kept.
+struct Kept {
+    cell: Box<dyn Cell>,
+    last: Last,
 }
 
 /// What was cosigned last.
@@ -82,6 +99,8 @@ struct Last {
     bytes: Vec<u8>,
     size: u64,
     root: Hash,
+    /// When this witness says that it cosigned it, in seconds of the Unix epoch.
+    time: Option<u64>,
 }
 
 /// Why a witness did not start.
@@ -238,10 +257,11 @@ impl Witness {
                 Ok(None) => cell.swap(None, b""),
                 loaded => loaded.map(|_| ()),
             };
-            let read = made.map_err(StateError::from).and_then(|()| last(&mut *cell, &log));
+            let mut kept = Kept { cell, last: Last::NONE };
+            let read = made.map_err(StateError::from).and_then(|()| kept.last(&log, &witness.key).map(|_| ()));
             read.map_err(|cause| OpenError::State { origin: origin(), cause })?;
             let origin = origin();
-            if witness.logs.insert(hash(&origin), Watched { key: log, cell: Mutex::new(cell) }).is_some() {
+            if witness.logs.insert(hash(&origin), Watched { key: log, kept: Mutex::new(kept) }).is_some() {
                 return Err(OpenError::Twice { origin });
             }
         }
@@ -261,7 +281,7 @@ impl Witness {
     }
 
     /// Judges the body of an `add-checkpoint`, and cosigns its checkpoint. When the cosignature is returned, it survives
-    /// a power cut that it was made.
+    /// a power cut that this tree was cosigned.
     pub fn add_checkpoint(&self, body: &[u8], now: Timestamp) -> Result<NoteSignature, Refusal> {
         let AddCheckpoint { old, proof, note_bytes } = AddCheckpoint::read(body)?;
         let note = Note::read(&note_bytes).map_err(Refusal::Note)?;
@@ -283,8 +303,8 @@ impl Witness {
         }
 
         // A cell is what it was, whoever panicked.
-        let mut cell = log.cell.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = last(&mut **cell, &log.key)?;
+        let mut kept = log.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = kept.last(&log.key, &self.key)?;
         if old != last.size {
             return Err(Refusal::Conflict { size: last.size });
         }
@@ -292,11 +312,17 @@ impl Witness {
 
         let seconds = u64::try_from(now.unix_seconds()).unwrap_or(0);
         let cosignature = cosign(checkpoint, self.key.name(), &self.signing, seconds)?;
-        let kept = kept(signed.note(), &log.key, &cosignature).map_err(StateError::Foreign)?;
+        // What is kept is there to refuse another tree, and it does so by size and root. A cosignature of the same may
+        // have a later time than the kept one: a crash takes away when it was made, and nothing that it promised.
+        if size == last.size && last.is_recent(seconds) {
+            return Ok(cosignature);
+        }
+        let new = new_state(signed.note(), &log.key, &cosignature).map_err(StateError::Foreign)?;
+        let expected = last.bytes.clone();
         // A crash from here on leaves this checkpoint or the last one, whole; nobody has the cosignature yet.
-        match cell.swap(Some(&last.bytes), &kept) {
+        match kept.cell.swap(Some(&expected), &new) {
             Ok(()) => Ok(cosignature),
-            Err(CellError::Conflict) => Err(Refusal::Conflict { size: self::last(&mut **cell, &log.key)?.size }),
+            Err(CellError::Conflict) => Err(Refusal::Conflict { size: kept.last(&log.key, &self.key)?.size }),
             Err(error) => Err(StateError::Cell(error).into()),
         }
     }
@@ -305,9 +331,9 @@ impl Witness {
     /// a log that is not known.
     pub fn latest(&self, hash: &str) -> Result<Option<Vec<u8>>, StateError> {
         let Some(log) = self.logs.get(hash) else { return Ok(None) };
-        let mut cell = log.cell.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = last(&mut **cell, &log.key)?;
-        Ok(Some(last.bytes).filter(|bytes| !bytes.is_empty()))
+        let mut kept = log.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = kept.last(&log.key, &self.key)?;
+        Ok(Some(last.bytes.clone()).filter(|bytes| !bytes.is_empty()))
     }
 
     /// Who this is, for people.
@@ -322,7 +348,7 @@ impl Witness {
 }
 
 /// The checkpoint with the log's signature and this witness's, without what others signed.
-fn kept(note: &Note, log: &NoteKey, cosignature: &NoteSignature) -> Result<Vec<u8>, NoteError> {
+fn new_state(note: &Note, log: &NoteKey, cosignature: &NoteSignature) -> Result<Vec<u8>, NoteError> {
     let by_log = note.signatures().iter().find(|by| by.name() == log.name() && by.id() == log.id());
     let lines: String = by_log.into_iter().chain([cosignature]).map(NoteSignature::to_line).collect();
     Ok(Note::read(format!("{}\n{lines}", note.text()).as_bytes())?.to_bytes())
@@ -333,15 +359,39 @@ fn hash(origin: &str) -> String {
     Digest::of(origin.as_bytes()).hex()
 }
 
-/// Reads what was cosigned last: from the cell, every time, for another process may have written it.
-fn last(cell: &mut dyn Cell, log: &NoteKey) -> Result<Last, StateError> {
-    let bytes = cell.load()?.ok_or(StateError::Gone)?;
-    if bytes.is_empty() {
-        return Ok(Last { bytes, size: 0, root: Hash::EMPTY });
+impl Kept {
+    /// What was cosigned last: read from the cell every time, for another process may have written it, and verified when
+    /// it is not what was read before.
+    fn last(&mut self, log: &NoteKey, witness: &NoteKey) -> Result<&Last, StateError> {
+        let bytes = self.cell.load()?.ok_or(StateError::Gone)?;
+        if bytes != self.last.bytes {
+            self.last = Last::read(bytes, log, witness)?;
+        }
+        Ok(&self.last)
     }
-    let signed = open(&bytes, log)?;
-    let checkpoint = signed.checkpoint();
-    Ok(Last { size: checkpoint.size(), root: *checkpoint.root(), bytes })
+}
+
+impl Last {
+    /// Before the first checkpoint.
+    const NONE: Self = Self { bytes: Vec::new(), size: 0, root: Hash::EMPTY, time: None };
+
+    fn read(bytes: Vec<u8>, log: &NoteKey, witness: &NoteKey) -> Result<Self, StateError> {
+        if bytes.is_empty() {
+            return Ok(Self::NONE);
+        }
+        let signed = open(&bytes, log)?;
+        let checkpoint = signed.checkpoint();
+        let (size, root) = (checkpoint.size(), *checkpoint.root());
+        // Without a time of its own, as after a change of its key, it writes the note anew.
+        let cosigned = signed.cosignatures(std::slice::from_ref(witness)).unwrap_or_default();
+        Ok(Self { size, root, time: cosigned.first().map(|(_, time)| *time), bytes })
+    }
+
+    /// Whether its time need not be written anew. One that is yet to come is not recent: the clock was set back.
+    fn is_recent(&self, now: u64) -> bool {
+        let age = self.time.and_then(|time| now.checked_sub(time));
+        age.is_some_and(|age| age <= MAX_TIME_AGE.as_secs())
+    }
 }
 
 /// What the roads lead to.

@@ -91,7 +91,12 @@ impl Bench {
 
     /// Starts it, and waits until it says where it listens.
     pub fn serve(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(&[&SERVE, &ANYWHERE, arguments]);
+        self.start(&[&SERVE, &ANYWHERE, arguments])
+    }
+
+    /// The same of whatever serves.
+    pub fn start(&self, arguments: &[&[&str]]) -> Running {
+        let mut command = self.command(arguments);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.strip_prefix("serving   http://").map(str::to_owned)).unwrap();
@@ -117,7 +122,36 @@ pub struct Running {
     pub address: String,
 }
 
+/// A publisher at an address.
+pub struct Reached(pub String);
+
 impl Running {
+    fn reached(&self) -> Reached {
+        Reached(self.address.clone())
+    }
+
+    pub fn get(&self, path: &str) -> String {
+        self.reached().get(path)
+    }
+
+    /// Submits a bundle: the status.
+    pub fn post(&self, bundle: &[u8]) -> u16 {
+        self.reached().post(bundle)
+    }
+
+    /// The same of what is no text.
+    pub fn get_bytes(&self, path: &str) -> Vec<u8> {
+        self.reached().get_bytes(path)
+    }
+
+    pub fn signal(mut self, name: &str) -> Option<i32> {
+        // The shell's own: a bare machine has no program of that name.
+        Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", name, &self.child.id().to_string()]).status().unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Reached {
     pub fn get(&self, path: &str) -> String {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"), b"")
     }
@@ -139,17 +173,11 @@ impl Running {
     }
 
     fn send_bytes(&self, head: &str, body: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let mut stream = TcpStream::connect(&self.0).unwrap();
         stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         answer
-    }
-
-    pub fn signal(mut self, name: &str) -> Option<i32> {
-        // The shell's own: a bare machine has no program of that name.
-        Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", name, &self.child.id().to_string()]).status().unwrap();
-        self.child.wait().unwrap().code()
     }
 }
 

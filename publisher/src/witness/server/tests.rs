@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -144,7 +145,7 @@ fn what_is_cosigned_is_kept_and_served() {
     again.add_checkpoint(&asked.to_bytes(), now()).unwrap();
     let kept = Note::read(&again.latest(&hash(ORIGIN)).unwrap().unwrap()).unwrap();
     assert_eq!(kept.signatures().iter().map(NoteSignature::name).collect::<Vec<_>>(), [ORIGIN, NAME]);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "one file for each log");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "one file for each log, and its lock");
 }
 
 #[test]
@@ -182,6 +183,7 @@ fn of_requests_at_the_same_time_one_wins() {
 struct Troubled {
     kept: Arc<Mutex<Option<Vec<u8>>>>,
     next: Arc<Mutex<Option<Trouble>>>,
+    swaps: Arc<AtomicU32>,
 }
 
 #[derive(Clone)]
@@ -198,6 +200,7 @@ impl Cell for Troubled {
     }
 
     fn swap(&mut self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), CellError> {
+        self.swaps.fetch_add(1, Ordering::SeqCst);
         let trouble = self.next.lock().unwrap().take();
         let mut kept = self.kept.lock().unwrap();
         if let Some(Trouble::Written(other)) = &trouble {
@@ -242,6 +245,48 @@ fn a_crash_between_swap_and_answer_is_asked_again() {
     assert_eq!(status(&witness, &request(5, 5)), 200, "and answers");
     assert_eq!(status(&witness, &of(&tree(true), 5, 7)), 200, "so far the histories are one");
     assert_eq!(status(&witness, &request(7, 8)), 422, "and from here on they are not");
+}
+
+#[test]
+fn who_asks_again_gets_the_time_and_costs_no_write() {
+    let (witness, cell) = troubled();
+    let at =
+        |seconds: u64| Timestamp::from_unix_seconds(now().unix_seconds() + i64::try_from(seconds).unwrap()).unwrap();
+    let time_of = |note: Note| {
+        let signed = note.open(&log_key(ORIGIN)).unwrap();
+        let [(_, time)] = signed.cosignatures(&[witness.key().clone()]).unwrap()[..] else { panic!("one cosignature") };
+        time - u64::try_from(now().unix_seconds()).unwrap()
+    };
+    let asked = |seconds| {
+        let cosignature = witness.add_checkpoint(&request(5, 5), at(seconds)).unwrap();
+        let mut note = sign_checkpoint(&checkpoint(&tree(false), 5), &key("log"));
+        note.push(cosignature).unwrap();
+        time_of(note)
+    };
+    let kept = || time_of(Note::read(&witness.latest(&hash(ORIGIN)).unwrap().unwrap()).unwrap());
+    let swaps = || cell.swaps.load(Ordering::SeqCst);
+
+    witness.add_checkpoint(&request(0, 5), now()).unwrap();
+    let before = swaps();
+    let minute = MAX_TIME_AGE.as_secs();
+    for seconds in [0, 1, minute] {
+        assert_eq!(asked(seconds), seconds, "the cosignature is of now");
+        assert_eq!((kept(), swaps()), (0, before), "after {seconds} s");
+    }
+    assert_eq!((asked(minute + 1), kept(), swaps()), (minute + 1, minute + 1, before + 1));
+    // The clock was wrong, and is set: once.
+    assert_eq!((asked(10), kept(), swaps()), (10, 10, before + 2));
+    assert_eq!((asked(11), kept(), swaps()), (11, 10, before + 2));
+
+    // It is no way around what is kept.
+    assert_eq!(status(&witness, &of(&tree(true), 5, 5)), 200, "so far the histories are one");
+    let forked = Checkpoint::new(ORIGIN, 5, Hash::of_leaf(b"another")).unwrap();
+    assert_eq!(status(&witness, &with_note(5, &sign_checkpoint(&forked, &key("log")).to_bytes())), 422);
+    assert_eq!(status(&witness, &request(5, 7)), 200, "a larger one is kept whatever its time");
+    assert_eq!(
+        witness.latest(&hash(ORIGIN)).unwrap().map(|note| open(&note, &log_key(ORIGIN)).unwrap().checkpoint().size()),
+        Some(7)
+    );
 }
 
 #[test]
