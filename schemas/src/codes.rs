@@ -832,6 +832,14 @@ codes! {
             "Fewer witnesses cosigned the checkpoint than the keyring asks for."
             "Witnesses are down, or refuse to cosign what they are shown."
             "Ask again later; if it stays so, ask the witnesses what they saw."
+        AuditTooLarge "audit-too-large"
+            "The log's key signed a tree of more entries than a log here can have."
+            "The key signs for somebody else, or the publisher is broken."
+            "Keep the checkpoint, and show it to the programme."
+        WaitingDiffers "waiting-differs"
+            "The bundle that is served for a result that waits is not that result."
+            "The bundle was replaced behind the log, or something in between is broken."
+            "Decide nothing about it; audit the publisher, and show the programme what was served."
     }
 
     Retry {
@@ -867,6 +875,10 @@ codes! {
             "The publisher did not answer, so nothing was decided."
             "The address is wrong, or the network or the publisher is down or overloaded."
             "Check the address, and audit again."
+        AuditStale "audit-stale"
+            "The witnesses cosigned the checkpoint longer ago than a publisher leaves an idle log."
+            "The publisher stands still, is cut off from its witnesses, or shows an old state and hides what came since."
+            "Ask again later and from elsewhere; if it stays so, ask the witnesses what they saw last."
         AuditSuiteUnknown "audit-suite-unknown"
             "A result's suite is not known here, so its statuses could not be replayed."
             "The suite is newer than this verifier."

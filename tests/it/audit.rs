@@ -6,20 +6,21 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use smi_keys::keyring::{Entry, Keyring, Role};
 use smi_publisher::http::serve;
 use smi_publisher::witness::server::{Witness, router};
-use smi_schemas::Digest;
 use smi_schemas::bundle::Bundle;
 use smi_schemas::codes::Code;
 use smi_schemas::names::RunId;
 use smi_schemas::record::Verdict;
 use smi_schemas::statement::Statement;
+use smi_schemas::{Digest, Timestamp};
 use smi_tests::programme::{self, Running, Settings};
 use smi_tests::vectors::{self, key};
 use smi_verifier::merkle::Hash;
@@ -96,7 +97,8 @@ impl Log {
 
     async fn audit(&self, address: &str, more: &[&str]) -> Audited {
         let mut command = self.command("audit", address);
-        command.args(["-o", "json"]).args(more);
+        // The publisher lives at the vectors' time, and the verifier at this one.
+        command.args(["-o", "json", "--max-age", "100years"]).args(more);
         ended(command).await
     }
 
@@ -232,7 +234,7 @@ async fn a_sound_log_passes_and_is_remembered() {
     let text = output(log.command("audit", &address)).await;
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.starts_with("log       log.example.org, 7 entries, root "), "{text}");
-    let end = "The log is sound, and what is shown is what it says.\nexit 0: success\n";
+    let end = "The log is sound, and view, keyring, feed, tiles and bundles are what it says.\nexit 0: success\n";
     assert!(text.contains("pass      view\n") && text.ends_with(end), "{text}");
     log.publisher.stop().await;
 }
@@ -414,26 +416,19 @@ async fn a_log_that_goes_back_or_forks_is_found_by_who_has_seen_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_is_what_the_keyring_says() {
-    let folder = tempfile::tempdir().unwrap();
-    let name = "witness.example.org/w";
-    let witness = Witness::open(folder.path(), name, key("witness"), [log_key(&keyring()).unwrap()]).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let witness = router(Arc::new(witness), vectors::now, Duration::from_secs(1));
-    let witnessing = tokio::spawn(serve(listener, witness, std::future::pending()));
-    let mut witnessed = keyring();
-    let mut entry = Entry::new("witness".parse().unwrap(), Role::Witness, key("witness").public());
-    entry.note_name = Some(name.parse().unwrap());
-    entry.url = Some(format!("http://{address}").parse().unwrap());
-    witnessed.add(entry).unwrap();
-    witnessed.set(witnessed.threshold(), Some(1)).unwrap();
-    let mut log = Log::empty(witnessed).await;
-    log.submit(&result("vendor", 1)).await;
+    let Witnessed { log, witness: _witness } = Witnessed::new(vectors::now).await;
 
     let audited = log.audit(&log.publisher.url(""), &[]).await;
     let report = audited.is_sound();
     assert_eq!((&report["witnesses"][0], &report["currentAt"]), (&"witness".into(), &vectors::NOW.into()));
-    assert_eq!(audited.outcome("quorum"), "pass");
+    assert_eq!((audited.outcome("quorum"), audited.outcome("freshness")), ("pass", "pass"));
+    // Nobody cosigned it since.
+    let mut command = log.command("audit", &log.publisher.url(""));
+    command.args(["-o", "json"]);
+    let audited = ended(command).await;
+    assert_eq!((audited.exit, audited.outcome("freshness")), (Some(9), "fail"), "{:#}", audited.report);
+    let stale = &audited.report["findings"][0];
+    assert_eq!((&stale["code"], stale["evidence"].as_array().unwrap().len()), (&"audit-stale".into(), 1), "{stale}");
     let (code, detail) = log
         .altered(json("/checkpoint", |note| {
             let line = note.find("\u{2014} witness").unwrap();
@@ -445,8 +440,184 @@ async fn a_quorum_is_what_the_keyring_says() {
     let (code, _) =
         log.altered(json("/checkpoint", |note| *note = note.replace("log.example.org", "log.example.com"))).await;
     assert_eq!(code, Code::AuditCheckpointInvalid);
+
+    // What the log signed is kept, whoever cosigned it.
+    let state = log.path("state");
+    let unwitnessed =
+        proxy(log.publisher.address, json("/checkpoint", |note| note.truncate(note.find("\u{2014} witness").unwrap())))
+            .await;
+    log.audit(&unwitnessed, &["--state", state.to_str().unwrap()]).await.is_refused();
+    assert!(log.get("/checkpoint").await.starts_with(&fs::read(&state).unwrap()));
     log.publisher.stop().await;
-    witnessing.abort();
+}
+
+/// A log whose keyring asks for a cosignature, with a result; and its witness, by whatever clock.
+struct Witnessed {
+    log: Log,
+    witness: TempDir,
+}
+
+impl Witnessed {
+    async fn new(clock: fn() -> Timestamp) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "witness.example.org/w";
+        let witness = Witness::open(folder.path(), name, key("witness"), [log_key(&keyring()).unwrap()]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let witness = router(Arc::new(witness), clock, Duration::from_secs(1));
+        tokio::spawn(serve(listener, witness, std::future::pending()));
+        let mut witnessed = keyring();
+        let mut entry = Entry::new("witness".parse().unwrap(), Role::Witness, key("witness").public());
+        entry.note_name = Some(name.parse().unwrap());
+        entry.url = Some(format!("http://{address}").parse().unwrap());
+        witnessed.add(entry).unwrap();
+        witnessed.set(witnessed.threshold(), Some(1)).unwrap();
+        let mut log = Log::empty(witnessed).await;
+        log.submit(&result("vendor", 1)).await;
+        Self { log, witness: folder }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_once_that_a_log_stands_still() {
+    static AHEAD: AtomicI64 = AtomicI64::new(0);
+    fn clock() -> Timestamp {
+        Timestamp::from_unix_seconds(vectors::now().unix_seconds() + AHEAD.load(Ordering::Relaxed)).unwrap()
+    }
+    let Witnessed { mut log, witness: _witness } = Witnessed::new(clock).await;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let age = since - u64::try_from(vectors::now().unix_seconds()).unwrap();
+    let mut command = log.command("watch", &log.publisher.url(""));
+    command.args(["--max-age", &format!("{}s", age + 5)]);
+    let watched = Watched::start(command);
+    assert_eq!(watched.next().await["event"], "checkpoint");
+    let stale = watched.next().await;
+    assert_eq!((&stale["event"], &stale["code"]), (&"stale".into(), &"audit-stale".into()));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    AHEAD.store(300, Ordering::Relaxed);
+    log.submit(&result("vendor", 2)).await;
+    let recovered = watched.next().await;
+    assert_eq!((&recovered["event"], &recovered["from"]), (&"recovered".into(), &"stale".into()), "told once");
+    drop(watched);
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_makes_a_whole_audit_now_and_then() {
+    let mut log = Log::new().await;
+    let gone = format!("/v1/bundles/{}", log.results[0]);
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let take = Arc::clone(&is_gone);
+    let proxy = proxy(log.publisher.address, move |path, body| {
+        if path == gone && take.load(Ordering::Relaxed) {
+            *body = None;
+        }
+    })
+    .await;
+    let mut command = log.command("watch", &proxy);
+    command.args(["--whole", "1ms", "--state"]).arg(log.path("state"));
+    let watched = Watched::start(command);
+    assert_eq!(watched.next().await["size"], 6);
+    // What is new is told once, however often all of it is read.
+    log.submit(&result("vendor", 4)).await;
+    assert_eq!(watched.next().await["size"], 7);
+    assert_eq!(watched.next().await["entry"]["index"], 6);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    is_gone.store(true, Ordering::Relaxed);
+    let alarm = watched.next().await;
+    assert_eq!(alarm["event"], "entry-missing", "{alarm:#}");
+    assert_eq!(alarm["evidence"][0].as_str().unwrap().as_bytes(), log.get("/checkpoint").await);
+    assert_eq!(watched.ended().await, Some(8));
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_before_it_remembers_and_ends_when_nobody_listens() {
+    let log = Log::new().await;
+    let mut command = log.command("watch", &log.publisher.url(""));
+    command.args(["--once", "--state"]).arg(log.path("no-such-folder/state"));
+    let told = output(command).await;
+    let [out, err] = [told.stdout, told.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(out.contains(r#""event":"checkpoint""#) && err.contains("error[file-unwritable]"), "{out}{err}");
+
+    let mut command = log.command("watch", &log.publisher.url(""));
+    let mut process = command.args(["--interval", "1"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(process.stdout.take());
+    let mut ended = None;
+    for _ in 0..600 {
+        ended = process.try_wait().unwrap();
+        if ended.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let _ = process.kill();
+    assert_eq!(ended.expect("it ended").code(), Some(1));
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_of_a_mesh_or_of_a_key() {
+    let mut log = Log::new().await;
+    let state = log.path("state");
+    log.audit(&log.publisher.url(""), &["--state", state.to_str().unwrap()]).await.is_sound();
+    let of_other_mesh = vectors::signed(|statement| statement.predicate.mesh.slug = "other-mesh".parse().unwrap());
+    let of_other_mesh = key("other-vendor").sign_statement(&Bundle::read(&of_other_mesh).unwrap().payload);
+    for bundle in [result("vendor", 5), result("careful-vendor", 6), of_other_mesh.to_bytes()] {
+        log.submit(&bundle).await;
+    }
+    let mut command = log.command("watch", &log.publisher.url(""));
+    let key = key("careful-vendor").public().key_id().to_string();
+    command.args(["--once", "--mesh", "other-mesh", "--key", &key, "--state"]).arg(&state);
+    let told = String::from_utf8(output(command).await.stdout).unwrap();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let results: Vec<_> = told.iter().filter_map(|event| event["entry"]["index"].as_u64()).collect();
+    assert_eq!(results, [7, 8], "{told:#?}");
+    log.publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_what_is_shown_of_it() {
+    let mut log = Log::new().await;
+    for hour in [5, 6] {
+        log.submit(&result("careful-vendor", hour)).await;
+    }
+    let [first, second] = [log.results[5], log.results[6]];
+    let other = log.get(&format!("/v1/bundles/{}", log.results[0])).await;
+    let asked = format!("/v1/bundles/{first}");
+    let proxy = proxy(log.publisher.address, move |path, body| {
+        if path == asked {
+            *body = Some(other.clone());
+        }
+        if path == "/v1/view.json" {
+            let view = String::from_utf8(body.take().unwrap()).unwrap();
+            *body = Some(view.replace("example-mesh", "another-mesh").into_bytes());
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let waiting = |address: &str| {
+        let mut command = log.command("waiting", address);
+        command.arg("--fetch").arg(folder.path());
+        output(command)
+    };
+    let said = waiting(&proxy).await;
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(said.status.code(), Some(8), "{text}");
+    let finding = format!("waiting-differs  {first} waits, and what is served for it is {}", log.results[0]);
+    assert!(text.contains(&finding) && text.ends_with("exit 8: refused\n"), "{text}");
+    // What is told is told from the bundle.
+    assert!(text.contains("mesh      example-mesh 1.2.3") && !text.contains("another-mesh"), "{text}");
+    let file = |payload: Digest| folder.path().join(format!("{}.json", payload.hex()));
+    assert!(!file(first).exists() && file(second).exists());
+
+    // What is there is the same, or is not taken for it.
+    assert_eq!(waiting(&log.publisher.url("")).await.status.code(), Some(0));
+    fs::write(file(second), b"{}").unwrap();
+    let said = waiting(&log.publisher.url("")).await;
+    assert!(String::from_utf8(said.stderr).unwrap().contains("error[file-exists]"));
+    assert_eq!(fs::read(file(second)).unwrap(), b"{}");
+    log.publisher.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,8 +669,21 @@ impl Watched {
         panic!("no event came");
     }
 
-    async fn ended(mut self) -> Option<i32> {
-        tokio::task::spawn_blocking(move || self.process.wait().unwrap().code()).await.unwrap()
+    async fn ended(self) -> Option<i32> {
+        let mut watched = self;
+        tokio::task::spawn_blocking(move || watched.wait()).await.unwrap()
+    }
+
+    fn wait(&mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+}
+
+/// A test that fails leaves no watch behind.
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

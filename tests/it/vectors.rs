@@ -108,6 +108,21 @@ fn a_receipt_proves_its_place_and_its_time() {
 }
 
 #[test]
+fn a_witness_that_cosigns_ahead_of_time_counts_for_nothing() {
+    let (keyring, _) = Keyring::read(&fs::read(folder().join("keyring.json")).unwrap()).unwrap();
+    let completed = fs::read(folder().join("completed.json")).unwrap();
+    let verified = |now: &str| verify(&completed, &vectors::policy(keyring.clone(), None), now.parse().unwrap());
+    // They cosigned at nine and a second later; clocks may differ by ten minutes.
+    assert_eq!(verified("2026-01-02T08:50:01Z").unwrap().receipt().unwrap().witnesses.len(), 2);
+    for now in ["2026-01-02T08:50:00Z", "2026-01-02T08:45:00Z"] {
+        let refused = verified(now).unwrap_err();
+        assert_eq!((refused.stage, refused.findings[0].code), (Stage::Quorum, Code::ReceiptQuorum));
+        let detail = &refused.findings[0].detail;
+        assert!(detail.ends_with("more cosigned at a time that has not come yet"), "{detail}");
+    }
+}
+
+#[test]
 fn every_refusal_has_a_vector() {
     let covered: Vec<Code> = stored().into_iter().map(|expected| expected.code).collect();
     let refusals = Code::ALL.iter().filter(|code| code.class() == Class::Refusal);

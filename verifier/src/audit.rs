@@ -6,12 +6,16 @@
 //!
 //! | step | wanted | what must hold |
 //! |---|---|---|
-//! | 1 | checkpoint | the log's key signed it; the log has not shrunk below what was seen before |
+//! | 1 | checkpoint | the log's key signed it, for as many entries as a log can have; the log has not shrunk below what was seen before |
 //! | 2 | view, keyring | the view is not older than that checkpoint |
 //! | 3 | checkpoint | not older than the view |
 //! | 4 | tiles | the entries have the root that was signed, at this size, at that of step 1, and at that of the last audit; the tiles of hashes follow from the entries |
 //! | 5 | bundles, feed | each is the one that its entry was made from; the verifier accepts it as it would for publication, under the keyring in force there; the [`crate::ledger`] admits it; no bundle is there twice; the feed tells the same |
-//! | 6 | | the fold of the entries is the view, byte for byte; the keyring is the one in force; the trusted one is among the log's; as many witnesses cosigned as the keyring in force asks for |
+//! | 6 | | the fold of the entries is the view, byte for byte; the keyring is the one in force; the trusted one is among the log's; as many witnesses cosigned as the keyring in force asks for, and not too long ago |
+//!
+//! Whatever else is found, a checkpoint whose tree was read and contains what was seen before is one that the log has
+//! signed, and is seen from then on ([`Audit::last`]): a log that shows it to one reader, without its witnesses, and
+//! another one later, has forked.
 //!
 //! How long ago a run was finished when it was submitted, and how many results a key submitted in a day, nobody can
 //! tell from the log, and no audit checks.
@@ -46,18 +50,28 @@ use crate::ledger::Ledger;
 use crate::merkle::{Hash, TILE_WIDTH, Tree};
 use crate::note::{NoteError, NoteKey, SignedCheckpoint, open};
 use crate::policy::{Policy, Receipts, Suites};
-use crate::receipt::{Times, log_key, quorum};
+use crate::receipt::{Times, log_key, quorum_at};
 use crate::said::{Said, Trusted, What, verify_first, verify_logged};
-use crate::tile::{TileKind, TilePath, decode_entries, decode_hashes};
+use crate::tile::{Needed, TileKind, TilePath, decode_entries, decode_hashes};
 use crate::view::{Document, View};
 use crate::{Finding, Refused};
 
 /// What is found at most; an audit that found so much ends.
 pub const MAX_FOUND: usize = 64;
 
-/// How often a checkpoint is asked for again that is older than a view which was served before it. A publisher shows
-/// the view a moment before the checkpoint.
+/// How often a checkpoint is asked for that is older than a view which was served before it, or than one that was seen
+/// before. A publisher shows the view a moment before the checkpoint, and a cache may have kept an old one.
 pub const CHECKPOINT_TRIES: u32 = 5;
+
+/// Entries of the largest log: a [`View`] counts them in 32 bits.
+pub const MAX_ENTRIES: u64 = 1 << 32;
+
+/// Tiles that are wanted at once, whatever size was signed.
+pub const TILES_AT_ONCE: usize = 128;
+
+/// How old a checkpoint may be by its witnesses' clocks, unless another age is asked for. A publisher has that of an
+/// idle log cosigned anew every ten minutes.
+pub const MAX_AGE_SECONDS: i64 = 3600;
 
 /// A part of the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -79,11 +93,13 @@ pub enum Check {
     Feed,
     /// As many witnesses cosigned as must.
     Quorum,
+    /// They did so lately.
+    Freshness,
 }
 
 impl Check {
     /// Every check, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Checkpoint,
         Self::Consistency,
         Self::Tree,
@@ -92,6 +108,7 @@ impl Check {
         Self::Keyring,
         Self::Feed,
         Self::Quorum,
+        Self::Freshness,
     ];
 
     /// The word used in output.
@@ -105,6 +122,7 @@ impl Check {
             Self::Keyring => "keyring",
             Self::Feed => "feed",
             Self::Quorum => "quorum",
+            Self::Freshness => "freshness",
         }
     }
 }
@@ -118,6 +136,9 @@ pub struct Rules {
     pub allow_sandbox: bool,
     /// Draft suites.
     pub allow_draft: bool,
+    /// The greatest age of a checkpoint by its witnesses' clocks, such as [`MAX_AGE_SECONDS`]; not checked without a
+    /// quorum.
+    pub max_age_seconds: i64,
 }
 
 /// What an audit wants next.
@@ -125,7 +146,7 @@ pub struct Rules {
 pub enum Want {
     /// This, to be [given](Audit::give).
     One(Resource),
-    /// These tiles, to be given in this order.
+    /// These tiles, [`TILES_AT_ONCE`] at most, to be given in this order. There may be more after them.
     Tiles(Vec<TilePath>),
     /// The bundles of these entries, to be examined and [admitted](Audit::admit) in order.
     Bundles(Range<u64>),
@@ -182,8 +203,9 @@ pub struct Audit {
     anchored: bool,
     log: NoteKey,
     policy: Arc<Policy>,
-    /// What was seen before, in another audit or another round of this one.
+    /// What was seen before, in another audit or in this one.
     last: Option<SignedCheckpoint>,
+    max_age_seconds: i64,
     round: Round,
     tree: Tree,
     /// What the leaves say whose bundles were not seen yet.
@@ -212,8 +234,10 @@ struct Round {
     keyring: Option<Digest>,
     target: Option<SignedCheckpoint>,
     tries: u32,
-    /// Tiles that are still wanted.
+    /// Tiles that are wanted now.
     tiles: VecDeque<TilePath>,
+    /// Those that are wanted after them.
+    further: Option<Needed>,
     is_sealed: bool,
     /// Hashes of entries that tiles have otherwise than the entries.
     hashes: BTreeMap<u64, Hash>,
@@ -290,12 +314,12 @@ impl Judged {
 }
 
 impl Audit {
-    /// An audit that trusts a keyring. `last` is the checkpoint that an earlier audit ended with, as a signed note.
+    /// An audit that trusts a keyring. `last` is the newest checkpoint that an earlier audit saw, as a signed note.
     pub fn new(anchor: Trusted, rules: Rules, last: Option<&[u8]>) -> Result<Self, BeginError> {
         let no_log = BeginError::NoLog { version: anchor.keyring.version() };
         let log = log_key(&anchor.keyring).ok_or(no_log)?;
         let last = last.map(|note| open(note, &log)).transpose().map_err(BeginError::Last)?;
-        let Rules { suites, allow_sandbox, allow_draft } = rules;
+        let Rules { suites, allow_sandbox, allow_draft, max_age_seconds } = rules;
         let policy = Policy {
             keyring: anchor.keyring.clone(),
             suites,
@@ -311,6 +335,7 @@ impl Audit {
             log,
             policy: Arc::new(policy),
             last,
+            max_age_seconds,
             round: Round::default(),
             tree: Tree::default(),
             pending: VecDeque::new(),
@@ -328,9 +353,21 @@ impl Audit {
         self.log.name()
     }
 
-    /// The checkpoint that was seen last, before this audit or in it.
+    /// The newest checkpoint that was seen, before this audit or in it: the log signed it, its entries have its root, and
+    /// it contains what was seen before it. Whether it was cosigned, and whether all else is as it must be, is not said.
     pub fn last(&self) -> Option<&SignedCheckpoint> {
         self.last.as_ref()
+    }
+
+    /// A checkpoint that this log's key signed.
+    pub fn open(&self, note: &[u8]) -> Result<SignedCheckpoint, BeginError> {
+        open(note, &self.log).map_err(BeginError::Last)
+    }
+
+    /// The signed checkpoints that show what was found, as notes: those that contradict each other, or else the one that
+    /// everything is held against.
+    pub fn evidence(&self, found: &Alteration) -> Vec<String> {
+        found.evidence(self.round.target.as_ref().or(self.round.floor.as_ref()))
     }
 
     /// The checkpoint that is audited, once there is one.
@@ -421,27 +458,48 @@ impl Audit {
             Ok(head) => head,
             Err(error) => return self.stop(Alteration::Checkpoint { why: error.to_string() }),
         };
+        if head.checkpoint().size() > MAX_ENTRIES {
+            return self.stop(Alteration::TooLarge { served: Box::new(head) });
+        }
         let seen = self.round.floor.as_ref().or(self.last.as_ref());
-        if let Some(alteration) = seen.and_then(|seen| self.not_grown(seen, &head)) {
-            return self.stop(alteration);
+        match seen.and_then(|seen| self.not_grown(seen, &head)) {
+            // An old copy on the way explains it, until it was asked for often enough.
+            Some(Alteration::Rollback { .. }) if self.may_ask_again() => return,
+            Some(alteration) => return self.stop(alteration),
+            None => {}
         }
         let Some(view) = &self.round.view else {
-            self.round.floor = Some(head);
+            (self.round.floor, self.round.tries) = (Some(head), 0);
             return;
         };
         let (view, size) = (view.size, head.checkpoint().size());
         if view > size {
-            self.round.tries += 1;
-            if self.round.tries >= CHECKPOINT_TRIES {
+            if !self.may_ask_again() {
                 let found = format!("there are {view} entries");
                 let expected = format!("the checkpoint that is served after it is of {size}");
                 self.stop(Alteration::View { size: view, place: "size".to_owned(), expected, found });
             }
             return;
         }
-        self.round.tiles = TilePath::needed(size, self.tree.size()..size).collect();
+        self.round.further = Some(TilePath::needed(size, self.tree.size()..size));
         self.round.target = Some(head);
         self.round.passed.insert(Check::Checkpoint);
+        self.want_tiles();
+    }
+
+    /// Counts an answer that asking again may explain away.
+    fn may_ask_again(&mut self) -> bool {
+        self.round.tries += 1;
+        self.round.tries < CHECKPOINT_TRIES
+    }
+
+    /// Wants further tiles once those are read that were wanted; after the last, the tree is whole.
+    fn want_tiles(&mut self) {
+        if !self.round.tiles.is_empty() {
+            return;
+        }
+        let further = self.round.further.iter_mut().flatten();
+        self.round.tiles.extend(further.take(TILES_AT_ONCE));
         if self.round.tiles.is_empty() {
             self.seal();
         }
@@ -460,7 +518,10 @@ impl Audit {
         // A smaller tree may still be one that the log never had.
         match self.tree.root_at(now.size()) {
             Some(root) if now.size() <= self.tree.size() && root != *now.root() => Some(fork(*now.root())),
-            _ => Some(Alteration::Rollback { seen: before.size(), served: now.size() }),
+            _ => {
+                let (seen, served) = (Box::new(seen.clone()), Box::new(head.clone()));
+                Some(Alteration::Rollback { seen, served })
+            }
         }
     }
 
@@ -496,8 +557,8 @@ impl Audit {
         };
         if let Err(alteration) = taken {
             self.stop(alteration);
-        } else if self.round.tiles.is_empty() {
-            self.seal();
+        } else {
+            self.want_tiles();
         }
     }
 
@@ -565,6 +626,8 @@ impl Audit {
         }
         self.round.passed.extend([Check::Tree].iter().filter(|_| self.found.is_empty()));
         self.round.passed.extend(self.last.as_ref().map(|_| Check::Consistency));
+        // Whatever else is found, and whoever cosigned it: the log signed it.
+        self.last = Some(target);
         self.round.keyrings = self.ledger.trusted().map(|trusted| trusted.digest).into_iter().collect();
         self.shown();
     }
@@ -765,12 +828,11 @@ impl Audit {
         Ok(())
     }
 
-    /// Ends the audit, or this round of it. What was audited is then what the next round begins with; after something
-    /// was found there is none.
-    pub fn finish(&mut self) -> Option<Sound> {
-        let sound = self.ended();
+    /// Ends the audit, or this round of it, which was begun at `now`. What was audited is then what the next round begins
+    /// with; after something was found there is none.
+    pub fn finish(&mut self, now: Timestamp) -> Option<Sound> {
+        let sound = self.ended(now);
         if sound.is_some() {
-            self.last = self.round.target.take();
             let passed = std::mem::take(&mut self.round.passed);
             self.round = Round { passed, ..Round::default() };
         }
@@ -784,15 +846,11 @@ impl Audit {
         if self.found.is_empty() || self.found.iter().any(lasts) {
             return;
         }
-        // The log signed what was read, whoever cosigned it.
-        if self.round.is_sealed && self.wants() == Want::Nothing && self.fold.size() == self.tree.size() {
-            self.last = self.round.target.take();
-        }
         self.found.clear();
         self.round = Round::default();
     }
 
-    fn ended(&mut self) -> Option<Sound> {
+    fn ended(&mut self, now: Timestamp) -> Option<Sound> {
         let head = self.round.target.clone().filter(|_| !self.round.is_over && self.wants() == Want::Nothing)?;
         let clean = |found: &[Alteration], check| found.iter().all(|alteration| alteration.check() != check);
         self.round.passed.insert(Check::Entries);
@@ -814,15 +872,23 @@ impl Audit {
                 self.round.passed.insert(Check::Keyring);
             }
         }
-        let (witnesses, times) = match quorum(&head, &trusted.keyring) {
+        let size = head.checkpoint().size();
+        let (witnesses, times) = match quorum_at(&head, &trusted.keyring, now) {
             Ok(proven) => proven,
             Err(Refused { findings, .. }) => {
                 let why = findings.first().map(|finding| finding.detail.clone()).unwrap_or_default();
-                self.find(Alteration::Quorum { size: head.checkpoint().size(), why });
+                self.find(Alteration::Quorum { size, why });
                 return None;
             }
         };
         self.round.passed.extend(times.map(|_| Check::Quorum));
+        if let Some(Times { current_at, .. }) = times {
+            if now.unix_seconds() - current_at.unix_seconds() > self.max_age_seconds {
+                self.find(Alteration::Stale { size, current_at, now });
+            } else {
+                self.round.passed.insert(Check::Freshness);
+            }
+        }
         self.found.is_empty().then_some(Sound { head, keyring: trusted, witnesses, times })
     }
 }

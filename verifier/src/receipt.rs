@@ -15,6 +15,10 @@
 //! that of any *k* one tells the truth. Therefore the bundle was logged **no later than** the *k*-th smallest of the
 //! times, and the tree was the log's newest **no earlier than** the *k*-th largest. Without a quorum there is no time but
 //! the publisher's word, and none is told. A result that claims to have ended after it was logged is refused.
+//!
+//! A cosignature of a time that has not come yet is seen to lie, and does not count, neither towards the quorum nor in
+//! the bounds: what is left has no more liars than before, so that both bounds hold of it. That one witness lies about
+//! the time is therefore no ground against a receipt on which enough others agree.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -103,7 +107,7 @@ pub(crate) fn check(
     inclusion(&leaf, entry, &log, head)?;
     passed.push(Stage::Inclusion);
 
-    let (witnesses, times) = shared.quorum.get_or_init(|| quorum(head, &policy.keyring)).clone()?;
+    let (witnesses, times) = shared.quorum.get_or_init(|| quorum_at(head, &policy.keyring, now)).clone()?;
     if times.is_some() {
         passed.push(Stage::Quorum);
     }
@@ -129,12 +133,12 @@ pub(crate) fn check(
     Ok(Proven { receipt: Some(receipt), passed })
 }
 
-/// Checkpoints that were verified under one keyring: bundles that share one have it verified once.
+/// Checkpoints that were verified under one keyring at one time: bundles that share one have it verified once.
 #[derive(Debug, Default)]
 pub(crate) struct Heads(Mutex<BTreeMap<String, Arc<Shared>>>);
 
 /// The witnesses that count, and what their times prove.
-type Quorum = (Vec<Slug>, Option<Times>);
+pub type Quorum = (Vec<Slug>, Option<Times>);
 
 /// A checkpoint, and what its cosignatures prove once anybody has asked.
 #[derive(Debug)]
@@ -192,16 +196,32 @@ fn inclusion(leaf: &[u8], entry: &LogEntry, log: &NoteKey, head: &SignedCheckpoi
 }
 
 /// The witnesses that count, and what their times prove; nothing when the keyring asks for no quorum.
-pub fn quorum(head: &SignedCheckpoint, keyring: &Keyring) -> Result<(Vec<Slug>, Option<Times>), Refused> {
+pub fn quorum(head: &SignedCheckpoint, keyring: &Keyring) -> Result<Quorum, Refused> {
+    counted(head, keyring, u64::MAX)
+}
+
+/// The same for a reader with a clock: what was cosigned later than now, by more than clocks may differ, does not count.
+pub fn quorum_at(head: &SignedCheckpoint, keyring: &Keyring, now: Timestamp) -> Result<Quorum, Refused> {
+    let latest = now.unix_seconds().saturating_add(MAX_CLOCK_SKEW_SECONDS);
+    counted(head, keyring, u64::try_from(latest).unwrap_or(0))
+}
+
+/// What the cosignatures prove that are not later than `latest`.
+fn counted(head: &SignedCheckpoint, keyring: &Keyring, latest: u64) -> Result<Quorum, Refused> {
     let refused = |why: String| refusal(Stage::Quorum, Code::ReceiptQuorum, why);
     let Some(quorum) = keyring.quorum() else { return Ok((Vec::new(), None)) };
     let (names, keys): (Vec<Slug>, Vec<NoteKey>) = witness_keys(keyring, head.checkpoint().size()).into_iter().unzip();
-    let counted = head.cosignatures(&keys).map_err(|error| refused(error.to_string()))?;
+    let cosigned = head.cosignatures(&keys).map_err(|error| refused(error.to_string()))?;
+    let (counted, early): (Vec<_>, Vec<_>) = cosigned.into_iter().partition(|(_, time)| *time <= latest);
     let times: Vec<u64> = counted.iter().map(|(_, time)| *time).collect();
     // Fewer than the quorum are taken to lie.
     let faulty = (quorum as usize).saturating_sub(1);
     let (Some(upper), Some(lower)) = (upper_bound(&times, faulty), lower_bound(&times, faulty)) else {
-        return Err(refused(format!("{} witnesses of this keyring cosigned, and {quorum} must", counted.len())));
+        let early = match early.len() {
+            0 => String::new(),
+            early => format!("; {early} more cosigned at a time that has not come yet"),
+        };
+        return Err(refused(format!("{} witnesses of this keyring cosigned, and {quorum} must{early}", counted.len())));
     };
     let time = |seconds: u64| {
         let time = i64::try_from(seconds).ok().and_then(Timestamp::from_unix_seconds);

@@ -105,16 +105,12 @@ impl TilePath {
 
     /// The tiles of a log of `size` entries that cover these entries, as wide as they are at that size: tiles of
     /// entries, then tiles of hashes, from the lowest level to the highest.
-    pub fn needed(size: u64, entries: Range<u64>) -> impl Iterator<Item = Self> {
-        let levels = (0..=MAX_LEVEL).map(|level| TileKind::Hashes { level });
-        let kinds = std::iter::once(TileKind::Entries).chain(levels);
-        kinds.flat_map(move |kind| {
-            let height = kind.height() + TILE_HEIGHT;
-            let tile = |entry: u64| entry.checked_shr(height).unwrap_or(0);
-            let last = entries.end.min(size).checked_sub(1).filter(|last| entries.start <= *last);
-            let tiles = last.map(|last| tile(entries.start)..=tile(last));
-            tiles.into_iter().flatten().filter_map(move |index| Self::of_log(kind, index, size))
-        })
+    ///
+    /// They are computed as they are asked for: nothing is allocated, however large the log claims to be.
+    pub fn needed(size: u64, entries: Range<u64>) -> Needed {
+        let last = entries.end.min(size).checked_sub(1).filter(|last| entries.start <= *last);
+        let kind = last.map(|_| TileKind::Entries);
+        Needed { size, first: entries.start, last: last.unwrap_or(0), kind, passed: 0 }
     }
 
     /// The tile as wide as a log of `size` entries has it.
@@ -141,7 +137,48 @@ impl TilePath {
     }
 }
 
+/// The tiles that cover some entries of a log: see [`TilePath::needed`].
+#[derive(Clone, Debug)]
+pub struct Needed {
+    size: u64,
+    first: u64,
+    last: u64,
+    /// Of what kind the next one is; none at the end.
+    kind: Option<TileKind>,
+    /// Tiles of this kind that were given.
+    passed: u64,
+}
+
+impl Iterator for Needed {
+    type Item = TilePath;
+
+    fn next(&mut self) -> Option<TilePath> {
+        while let Some(kind) = self.kind {
+            let height = kind.height() + TILE_HEIGHT;
+            let tile = |entry: u64| entry.checked_shr(height).unwrap_or(0);
+            let index = tile(self.first).saturating_add(self.passed);
+            if index <= tile(self.last)
+                && let Some(path) = TilePath::of_log(kind, index, self.size)
+            {
+                self.passed += 1;
+                return Some(path);
+            }
+            (self.kind, self.passed) = (kind.above(), 0);
+        }
+        None
+    }
+}
+
 impl TileKind {
+    /// The kind of the next level: entries come first.
+    fn above(self) -> Option<Self> {
+        let level = match self {
+            Self::Entries => 0,
+            Self::Hashes { level } => level.checked_add(1).filter(|level| *level <= MAX_LEVEL)?,
+        };
+        Some(Self::Hashes { level })
+    }
+
     /// How many levels of the tree are below the tile.
     fn height(self) -> u32 {
         match self {

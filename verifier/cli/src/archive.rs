@@ -1,5 +1,8 @@
 //! `verify --archive`: every bundle of a directory, on all processors, and a line for each.
 //!
+//! Bundles are its regular files whose names end with `.json`. One that cannot be read is refused, and the others are
+//! verified all the same.
+//!
 //! With `-o json`, each line is a JSON object: for a bundle its `file`, whether it is `accepted`, its `payload` if so,
 //! whether requirements are `unmet`, and else its `findings`; the last line counts them and says how it ends.
 
@@ -14,7 +17,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use smi_schemas::Digest;
 use smi_schemas::bundle::MAX_BUNDLE_BYTES;
-use smi_schemas::codes::Exit;
+use smi_schemas::codes::{Code, Exit};
 use smi_schemas::shown::shown;
 use smi_verifier::bulk::Bulk;
 use smi_verifier::policy::{Policy, Requirement};
@@ -57,7 +60,7 @@ pub(crate) fn archive(
     arguments: &Verify,
 ) -> Result<Exit, VerifyError> {
     let files = files(folder)?;
-    let lines = verified(&files, &Bulk::new(policy, now()?), &arguments.require)?;
+    let lines = verified(&files, &Bulk::new(policy, now()?), &arguments.require);
     let refused = lines.iter().filter(|line| !line.accepted).count();
     let unmet = lines.iter().filter(|line| !line.unmet.is_empty()).count();
     let exit = match (refused, unmet) {
@@ -82,7 +85,9 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, VerifyError> {
     let mut files = Vec::new();
     for file in fs::read_dir(folder).map_err(unreadable)? {
         let path = file.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        let is_named = path.extension().is_some_and(|extension| extension == "json");
+        // Whatever a directory is called, it is no bundle, and a pipe may never end. What has no kind cannot be read.
+        if is_named && fs::metadata(&path).map_or(true, |metadata| metadata.is_file()) {
             files.push(path);
         }
     }
@@ -91,20 +96,22 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, VerifyError> {
 }
 
 /// Every file takes its turn with whichever thread is free; the lines are in the files' order.
-fn verified(files: &[PathBuf], bulk: &Bulk, required: &[Requirement]) -> Result<Vec<Line>, VerifyError> {
+fn verified(files: &[PathBuf], bulk: &Bulk, required: &[Requirement]) -> Vec<Line> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut lines = Vec::new();
         while let at = next.fetch_add(1, Ordering::Relaxed)
             && let Some(file) = files.get(at)
         {
-            let bytes = read(file, MAX_BUNDLE_BYTES)?;
-            lines.push((at, Line::new(file, bulk.verify(&bytes), required)));
+            let verified = read(file, MAX_BUNDLE_BYTES)
+                .map_err(unread)
+                .and_then(|bytes| bulk.verify(&bytes).map_err(|Refused { findings, .. }| findings));
+            lines.push((at, Line::new(file, verified, required)));
         }
-        Ok(lines)
+        lines
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let done: Vec<Result<Vec<(usize, Line)>, VerifyError>> = thread::scope(|scope| {
+    let done: Vec<Vec<(usize, Line)>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         // A thread that panicked would have left files out: its panic goes on.
         threads
@@ -112,13 +119,23 @@ fn verified(files: &[PathBuf], bulk: &Bulk, required: &[Requirement]) -> Result<
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut lines: Vec<_> = done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    let mut lines: Vec<_> = done.into_iter().flatten().collect();
     lines.sort_by_key(|(at, _)| *at);
-    Ok(lines.into_iter().map(|(_, line)| line).collect())
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// A file that says nothing.
+fn unread(error: VerifyError) -> Vec<Finding> {
+    let detail = match error {
+        // The line names the file.
+        VerifyError::Unreadable { cause, .. } => cause.to_string(),
+        other => other.to_string(),
+    };
+    vec![Finding { code: Code::FileUnreadable, detail }]
 }
 
 impl Line {
-    fn new(file: &Path, result: Result<Verified, Refused>, required: &[Requirement]) -> Self {
+    fn new(file: &Path, result: Result<Verified, Vec<Finding>>, required: &[Requirement]) -> Self {
         let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match result {
             Ok(verified) => {
@@ -127,7 +144,7 @@ impl Line {
                 let payload = Some(verified.payload_digest());
                 Self { file, accepted: true, payload, unmet, findings: Vec::new() }
             }
-            Err(Refused { findings, .. }) => Self { file, accepted: false, payload: None, unmet: Vec::new(), findings },
+            Err(findings) => Self { file, accepted: false, payload: None, unmet: Vec::new(), findings },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Url;
@@ -54,9 +55,14 @@ pub(crate) struct Asked {
 pub(crate) struct Audited {
     #[command(flatten)]
     pub(crate) asked: Asked,
-    /// The last checkpoint that was audited: the log must contain it. Written after a sound audit
+    /// What earlier audits saw: the log must contain it. Written after every audit that could read the log's tree,
+    /// whether witnesses cosigned it or not
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+    /// Decide nothing about a checkpoint that is older, by its witnesses' clocks: a publisher has that of an idle log
+    /// cosigned anew every ten minutes. Without a quorum in the keyring there are no such clocks, and no age
+    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) max_age: Duration,
 }
 
 #[derive(Args)]
@@ -76,18 +82,24 @@ pub(crate) struct Audit {
 Example:
   smi-verifier watch https://results.example.org --keyring keyring.json --state last.checkpoint --mesh acme-mesh
 
-Without --state, what is new is what comes after the first audit; with it, what came after the last one. Ends at what
-proves an alteration; where the publisher is unreachable or its witnesses are, it says so once and goes on.")]
+Without --state, what is new is what comes after the first audit; with it, what came after the last one that was sound.
+What is new is told before it is remembered: after a crash some of it is told again. With --mesh and --key, a result is
+told that is of one of these meshes or by one of these keys. Ends at what proves an alteration, and when nobody reads
+what it tells; where the publisher is unreachable, its witnesses are, or it stands still, it says so once and goes on.")]
 pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) audited: Audited,
     /// Seconds from one audit to the next
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) interval: u64,
-    /// Tell results of this mesh, and what is said of them; of all meshes when none is named
+    /// How long after a whole audit, as the first one is, everything is read anew and not only what is new: what was
+    /// removed or replaced since is found then
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub(crate) whole: Duration,
+    /// Tell results of this mesh, and what is said of them; all results when neither a mesh nor a key is named
     #[arg(long, value_name = "SLUG")]
     pub(crate) mesh: Vec<Slug>,
-    /// Tell results of this key, by its id, and what is said of them
+    /// Tell results by this key too, by its id, of whatever mesh, and what is said of them
     #[arg(long, value_name = "KEYID")]
     pub(crate) key: Vec<KeyId>,
     /// Audit once, and end
@@ -120,7 +132,7 @@ pub(crate) struct Verify {
     /// The bundle, or - for standard input
     #[arg(required_unless_present = "archive")]
     pub(crate) bundle: Option<PathBuf>,
-    /// Verify every *.json in this directory instead, on all processors
+    /// Verify every regular file *.json in this directory instead, on all processors
     #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
     pub(crate) archive: Option<PathBuf>,
     /// Who may sign what
@@ -129,13 +141,15 @@ pub(crate) struct Verify {
     /// Exit 3 unless the result has this: access|specs|split = full|partial|compliant
     #[arg(long, value_name = "API=WHAT")]
     pub(crate) require: Vec<Requirement>,
-    /// Refuse a bundle without a receipt that proves it was published, under the log and witnesses of the keyring
+    /// Refuse a bundle without a receipt that proves it was logged, under the log and witnesses of the keyring. What
+    /// waits for a review is logged too, and so is what was rejected, or withdrawn later: what is shown, the view says
     #[arg(long)]
     pub(crate) require_receipt: bool,
     /// Refuse results that were finished longer ago, by their signer's clock, such as 30days; and receipts of a tree
-    /// that is older, by the witnesses' clocks
+    /// that is older, by the witnesses' clocks. A fresh receipt does not rule out that the result was withdrawn, or its
+    /// key revoked, before or since
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
-    pub(crate) max_age: Option<std::time::Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// Refuse what a publisher would withhold: trials, partial and interrupted runs, errors, overrides
     #[arg(long)]
     pub(crate) for_publication: bool,

@@ -1,21 +1,20 @@
-//! The command `audit`: asks the publisher, prints what was checked, and remembers the checkpoint.
+//! The command `audit`: asks the publisher, prints what was checked, and remembers the checkpoint, whatever was found.
 
 use std::io::{self, Write as _};
-use std::path::Path;
 
-use smi_keys::files::{self, Access, FileError};
+use smi_keys::files::FileError;
 use smi_schemas::codes::{Code, Exit};
 use smi_verifier::audit::report::{Report, TreeHead};
-use smi_verifier::audit::{Audit, BeginError, Rules, Sound};
-use smi_verifier::note::{Checkpoint, MAX_NOTE_BYTES, Note};
+use smi_verifier::audit::{Audit, BeginError, Rules};
 use smi_verifier::said::Trusted;
 use smi_verifier::verdict::TrustedKeyring;
 
 use crate::args::{self, Audited, Output};
 use crate::round::{run, runtime};
 use crate::source::Source;
+use crate::state::{recall, remember};
 use crate::text;
-use crate::verify::{VerifyError, keyring, now, suites};
+use crate::verify::{VerifyError, keyring, now, seconds, suites};
 
 /// Why nothing is audited.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +44,16 @@ impl AuditError {
 }
 
 pub(crate) fn audit(arguments: &args::Audit) -> Result<Exit, AuditError> {
-    let Begun { mut audit, source, seen } = begin(&arguments.audited, None)?;
+    let Begun { mut audit, source, seen, .. } = begin(&arguments.audited)?;
     let now = now()?;
     let answered = runtime()?.block_on(run(&mut audit, &source, now, drop));
-    let sound = answered.as_ref().ok().and_then(|()| audit.finish());
+    let sound = answered.as_ref().ok().and_then(|()| audit.finish(now));
     let unanswered = answered.err().map(|unanswered| unanswered.to_string());
     let report = Report::new(&audit, seen, sound.as_ref(), unanswered.as_deref());
-    if let (Some(sound), Some(path)) = (&sound, &arguments.audited.state) {
-        remember(path, sound)?;
-    }
     heard(print(&report, arguments.output))?;
+    if let (Some(last), Some(path)) = (audit.last(), &arguments.audited.state) {
+        remember(path, last, sound.is_some())?;
+    }
     Ok(report.ends())
 }
 
@@ -62,48 +61,43 @@ pub(crate) fn audit(arguments: &args::Audit) -> Result<Exit, AuditError> {
 pub(crate) struct Begun {
     pub(crate) audit: Audit,
     pub(crate) source: Source,
-    /// What the last audit saw.
+    pub(crate) grounds: Grounds,
+    /// What earlier audits saw.
     pub(crate) seen: Option<TreeHead>,
+    /// What of it was sound.
+    pub(crate) sound: Option<TreeHead>,
 }
 
-/// Begins after `last`, or else after what the last audit kept.
-pub(crate) fn begin(arguments: &Audited, last: Option<&[u8]>) -> Result<Begun, AuditError> {
+/// What audits of a log are begun with, however often.
+pub(crate) struct Grounds {
+    trusted: Trusted,
+    rules: Rules,
+}
+
+impl Grounds {
+    /// An audit of the whole log, which must contain `last`.
+    pub(crate) fn begin(&self, last: Option<&[u8]>) -> Result<Audit, BeginError> {
+        Audit::new(self.trusted.clone(), self.rules.clone(), last)
+    }
+}
+
+/// Begins after what earlier audits kept.
+pub(crate) fn begin(arguments: &Audited) -> Result<Begun, AuditError> {
     let asked = &arguments.asked;
     let (keyring, TrustedKeyring { digest, .. }) = keyring(&asked.keyring)?;
-    let rules =
-        Rules { suites: suites(&asked.suite)?, allow_sandbox: asked.allow_sandbox, allow_draft: asked.allow_draft };
-    let last = match last {
-        Some(last) => Some(last.to_owned()),
-        None => arguments.state.as_deref().map(recall).transpose()?.flatten(),
+    let rules = Rules {
+        suites: suites(&asked.suite)?,
+        allow_sandbox: asked.allow_sandbox,
+        allow_draft: asked.allow_draft,
+        max_age_seconds: seconds(arguments.max_age),
     };
-    let audit = Audit::new(Trusted { keyring, digest }, rules, last.as_deref())?;
+    let grounds = Grounds { trusted: Trusted { keyring, digest }, rules };
+    let state = arguments.state.as_deref().map(recall).transpose()?.flatten();
+    let audit = grounds.begin(state.as_ref().map(|state| &state.seen[..]))?;
     let seen = audit.last().map(TreeHead::of);
+    let sound = state.map(|state| audit.open(&state.sound)).transpose()?;
     let source = Source::new(&asked.url).map_err(AuditError::Client)?;
-    Ok(Begun { audit, source, seen })
-}
-
-/// The checkpoint of the last audit; none before the first.
-fn recall(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    match files::read(path, MAX_NOTE_BYTES) {
-        Ok(contents) => Ok(Some(contents.bytes.to_vec())),
-        Err(FileError::Unreadable { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Keeps the checkpoint of a sound audit, unless another audit has meanwhile kept a later one. A crash leaves the one
-/// before or this one, whole.
-pub(crate) fn remember(path: &Path, sound: &Sound) -> Result<(), FileError> {
-    let note = sound.head.note().to_bytes();
-    match files::create(path, &note, Access::Default) {
-        Err(FileError::Exists { .. }) => {}
-        created => return created,
-    }
-    files::update(path, MAX_NOTE_BYTES, |found| {
-        let found_size = Note::read(found).ok().and_then(|found| Checkpoint::read(found.text()).ok());
-        let is_later = found_size.is_some_and(|found| found.size() > sound.head.checkpoint().size());
-        Ok((if is_later { found.to_owned() } else { note.clone() }, ()))
-    })
+    Ok(Begun { audit, source, grounds, seen, sound: sound.as_ref().map(TreeHead::of) })
 }
 
 fn print(report: &Report, output: Output) -> io::Result<()> {

@@ -7,6 +7,7 @@ mod args;
 mod audit;
 mod round;
 mod source;
+mod state;
 mod suite;
 mod text;
 mod verify;

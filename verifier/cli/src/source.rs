@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::CACHE_CONTROL;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use smi_verifier::audit::Resource;
@@ -91,7 +92,12 @@ impl Source {
         // It is never closed.
         let _place = self.room.acquire().await;
         let failed = |error: reqwest::Error| causes(&error.without_url());
-        let mut response = self.client.get(format!("{}{what}", self.base)).send().await.map_err(failed)?;
+        let mut request = self.client.get(format!("{}{what}", self.base));
+        if what == Resource::Checkpoint {
+            // A cache that has kept an old one would make the log look shrunk.
+            request = request.header(CACHE_CONTROL, "no-cache");
+        }
+        let mut response = request.send().await.map_err(failed)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Absent),

@@ -8,12 +8,13 @@ use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::Status;
 use smi_schemas::shown::shown;
+use smi_schemas::statement::Predicate;
 use smi_verifier::audit::report::{CheckLine, Report};
 use smi_verifier::audit::{Check as AuditCheck, Counts};
 use smi_verifier::release::{Released, STAGES};
 use smi_verifier::verdict::{Accepted, Check, Explained, LogPlace, TrustedKeyring, Verdict, listed};
 use smi_verifier::view::Waiting;
-use smi_verifier::{Outcome, Refused, Stage};
+use smi_verifier::{Finding, Outcome, Refused, Stage};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -97,6 +98,7 @@ pub(crate) fn audit(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let note = match (check, outcome) {
             (AuditCheck::Consistency, Outcome::Unknown) if report.seen.is_none() => "nothing was seen before",
             (AuditCheck::Quorum, Outcome::Unknown) if report.sound => "no witnesses: others may be shown another log",
+            (AuditCheck::Freshness, Outcome::Unknown) if report.sound => "no witnesses: newer entries may be withheld",
             _ => "",
         };
         writeln!(out, "{}", format!("{style}{word:<8}{style:#}  {:<11}  {note}", check.as_str()).trim_end())?;
@@ -112,42 +114,49 @@ pub(crate) fn audit(out: &mut impl Write, report: &Report) -> io::Result<()> {
     }
     writeln!(out)?;
     let words = match report.ends() {
-        Exit::Success => "The log is sound, and what is shown is what it says.",
-        Exit::Refused => "The log, or what is shown of it, was altered.",
+        Exit::Success => "The log is sound, and view, keyring, feed, tiles and bundles are what it says.",
+        Exit::Refused => "The log, or what is served of it, was altered.",
         _ => "Nothing was decided.",
     };
     writeln!(out, "{words}")?;
     writeln!(out, "exit {}: {}", report.exit.code, report.exit.words)
 }
 
-/// A result that waits for a review, and what its verification says.
-pub(crate) fn waiting(out: &mut impl Write, waiting: &Waiting, result: &Judged) -> io::Result<()> {
-    let version = waiting.mesh_version.as_ref().map_or("of unknown version", |version| version.as_str());
+/// A result that waits for a review, as its verification says. Of the publisher's word nothing is repeated but what
+/// waits.
+pub(crate) fn waiting(out: &mut impl Write, waiting: &Waiting, judged: &Judged) -> io::Result<()> {
     writeln!(out, "entry     {}, {}", waiting.index, waiting.payload)?;
-    writeln!(out, "signer    {}", waiting.signer)?;
-    writeln!(out, "mesh      {} {version}, suite {}", waiting.mesh, waiting.suite)?;
-    writeln!(out, "claimed   finished at {}", waiting.finished_at)?;
-    match result {
-        Ok(verified) => {
+    match judged {
+        Judged::Accepted(verified) => {
+            let Predicate { mesh, run, suite, .. } = &verified.statement().predicate;
+            let version = mesh.version.as_ref().map_or("of unknown version", |version| version.as_str());
+            writeln!(out, "signer    {}", verified.signer())?;
+            writeln!(out, "mesh      {} {version}, suite {}", mesh.slug, suite.version)?;
+            writeln!(out, "claimed   finished at {}", run.finished_at)?;
             writeln!(out, "verdict   {GOOD}accepted{GOOD:#}")?;
             writeln!(out, "          {}", ApiSummary::HEADER)?;
             for api in verified.apis() {
                 writeln!(out, "          {api}")?;
             }
         }
-        Err(refused) => {
+        Judged::Refused(refused) => {
             writeln!(out, "verdict   {BAD}refused{BAD:#} at {}", refused.stage.as_str())?;
             for finding in &refused.findings {
                 writeln!(out, "          {BAD}{}{BAD:#}  {}", finding.code, finding.detail)?;
             }
+        }
+        Judged::Other(finding) => {
+            let Finding { code, detail } = finding;
+            writeln!(out, "verdict   {BAD}none{BAD:#}")?;
+            writeln!(out, "          {BAD}{code}{BAD:#}  {detail}")?;
+            writeln!(out, "          {} {}", code.sentence(), code.remedy())?;
         }
     }
     writeln!(out)
 }
 
 /// How many wait, and the end in words.
-pub(crate) fn waiting_in_all(out: &mut impl Write, count: usize) -> io::Result<()> {
-    let exit = Exit::Success;
+pub(crate) fn waiting_in_all(out: &mut impl Write, count: usize, exit: Exit) -> io::Result<()> {
     writeln!(out, "{count} {} for a review.", if count == 1 { "result waits" } else { "results wait" })?;
     writeln!(out, "exit {}: {}", exit.number(), exit.words())
 }
@@ -193,9 +202,10 @@ fn checks(out: &mut impl Write, checks: &[Check], accepted: bool) -> io::Result<
     for check in checks {
         let (style, word) = shade(check.outcome);
         let note = match (check.stage, check.outcome) {
-            (Stage::Checkpoint, Outcome::Unknown) if accepted => "no receipt: whether this was published is not known",
+            (Stage::Checkpoint, Outcome::Unknown) if accepted => "no receipt: whether this was logged is not known",
             (Stage::Quorum, Outcome::Unknown) if accepted => "no witnesses: its time is its signer's word",
             (Stage::Freshness, Outcome::Unknown) if accepted => "what was revoked or withdrawn since is not known",
+            (Stage::Freshness, Outcome::Pass) => "it was logged: whether it was withdrawn, no receipt says",
             _ => "",
         };
         writeln!(out, "{}", format!("{style}{word:<8}{style:#}  {:<10}  {note}", check.stage.as_str()).trim_end())?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smi_keys::keyring::{Keyring, KeyringError, MAX_KEYRING_BYTES};
 use smi_schemas::Timestamp;
@@ -59,7 +59,7 @@ pub(crate) fn verify(arguments: &Verify) -> Result<Exit, VerifyError> {
         allow_draft: arguments.allow_draft,
         publication: arguments.for_publication,
         receipts: if arguments.require_receipt { Receipts::Require } else { Receipts::Read },
-        max_age_seconds: arguments.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)),
+        max_age_seconds: arguments.max_age.map(seconds),
     };
     let bundle = match (&arguments.archive, &arguments.bundle) {
         (Some(folder), _) => return archive(folder, &policy, &trusted, arguments),
@@ -107,6 +107,11 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, VerifyError> {
         file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
     }
     Ok(bytes)
+}
+
+/// An age, as long as any where it is longer.
+pub(crate) fn seconds(age: Duration) -> i64 {
+    i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn now() -> Result<Timestamp, VerifyError> {

@@ -1,21 +1,27 @@
 //! The command `waiting`: what waits at a publisher for a review, each verified anew, and on request as files.
 //!
 //! It takes the publisher's word for what waits, and for nothing else: that each is a result by a key of the keyring,
-//! and what it says, is verified from its bundle. Whoever wants to know that nothing was left out audits the publisher.
+//! and what it says, is verified from its bundle, and told from there. A bundle of another payload is not that result,
+//! however good it is: whoever decided about it would decide about what was never shown. Whoever wants to know that
+//! nothing was left out audits the publisher.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 use smi_keys::files::{self, Access, FileError};
+use smi_schemas::bundle::{Bundle, MAX_BUNDLE_BYTES};
 use smi_schemas::codes::{Code, Exit};
 use smi_schemas::json::{self, JsonError};
+use smi_schemas::shown::shown;
+use smi_schemas::{Digest, Timestamp};
 use smi_verifier::audit::Resource;
 use smi_verifier::policy::{Policy, Receipts};
 use smi_verifier::view::{Document, Waiting};
-use smi_verifier::{Refused, Verified, verify};
+use smi_verifier::{Finding, Refused, Verified, verify};
 
 use crate::args;
+use crate::audit::heard;
 use crate::round::runtime;
 use crate::source::{Answer, Source, Unanswered};
 use crate::text;
@@ -74,36 +80,63 @@ pub(crate) fn waiting(arguments: &args::Waiting) -> Result<Exit, WaitingError> {
     let document: Document = json::parse(&view, Resource::View.max_bytes())
         .map_err(|cause| WaitingError::View { url: asked.url.clone(), cause })?;
     let now = now()?;
+    let mut exit = Exit::Success;
     let mut out = anstream::stdout().lock();
     for waiting in &document.waiting {
         let bundle = fetch(Resource::Bundle(waiting.payload))?;
-        let result = verify(&bundle, &policy, now);
-        heard(text::waiting(&mut out, waiting, &result))?;
-        if let Some(folder) = &arguments.fetch {
+        let judged = Judged::of(&bundle, &waiting.payload, &policy, now);
+        heard(text::waiting(&mut out, waiting, &judged))?;
+        if let Judged::Other(Finding { code, .. }) = judged {
+            exit = code.class().exit();
+        } else if let Some(folder) = &arguments.fetch {
             let path = folder.join(file_name(waiting));
-            match files::create(&path, &bundle, Access::Default) {
-                // It is named by its content's digest.
-                Err(FileError::Exists { .. }) => {}
-                written => written?,
-            }
+            write(&path, &bundle)?;
             heard(writeln!(out, "file      {}\n", path.display()))?;
         }
     }
-    heard(text::waiting_in_all(&mut out, document.waiting.len()))?;
-    Ok(Exit::Success)
+    heard(text::waiting_in_all(&mut out, document.waiting.len(), exit))?;
+    Ok(exit)
+}
+
+/// Writes a bundle, unless the very bytes are there.
+fn write(path: &Path, bundle: &[u8]) -> Result<(), FileError> {
+    match files::create(path, bundle, Access::Default) {
+        Err(FileError::Exists { .. }) if *files::read(path, MAX_BUNDLE_BYTES)?.bytes == bundle => Ok(()),
+        written => written,
+    }
 }
 
 fn file_name(waiting: &Waiting) -> PathBuf {
     format!("{}.json", waiting.payload.hex()).into()
 }
 
-/// A reader that went away has read enough.
-fn heard(printed: io::Result<()>) -> io::Result<()> {
-    match printed {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
+/// What a verification says of a result that waits.
+pub(crate) enum Judged {
+    /// It is that result.
+    Accepted(Box<Verified>),
+    /// It is of that payload, and the verifier refuses it.
+    Refused(Refused),
+    /// It is something else.
+    Other(Finding),
 }
 
-/// What a verification says of a result that waits.
-pub(crate) type Judged = Result<Verified, Refused>;
+impl Judged {
+    fn of(bundle: &[u8], payload: &Digest, policy: &Policy, now: Timestamp) -> Self {
+        let verified = verify(bundle, policy, now);
+        let found = match &verified {
+            Ok(verified) => Ok(verified.payload_digest()),
+            Err(_) => Bundle::read(bundle).map(|bundle| bundle.payload_digest()),
+        };
+        match (found, verified) {
+            (Ok(found), Ok(verified)) if found == *payload => Self::Accepted(Box::new(verified)),
+            (Ok(found), Err(refused)) if found == *payload => Self::Refused(refused),
+            (Ok(found), _) => Self::differs(payload, &found.to_string()),
+            (Err(error), _) => Self::differs(payload, &format!("no bundle: {error}")),
+        }
+    }
+
+    fn differs(payload: &Digest, found: &str) -> Self {
+        let detail = shown(&format!("{payload} waits, and what is served for it is {found}"));
+        Self::Other(Finding { code: Code::WaitingDiffers, detail })
+    }
+}

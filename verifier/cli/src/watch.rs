@@ -6,11 +6,15 @@
 //! |---|---|---|
 //! | `checkpoint` | `size`, `root`, `witnesses`, `loggedBy`, `currentAt` | the log has grown, and everything up to here is sound |
 //! | `result`, `review`, `withdrawal`, `supersession`, `suite`, `keyring` | `entry` | an entry is new |
-//! | `quorum-lost`, `checkpoint-invalid`, `unreachable`, `suite-unknown` | `code`, `detail`, `remedy` | nothing is decided |
+//! | `quorum-lost`, `stale`, `checkpoint-invalid`, `unreachable`, `suite-unknown` | `code`, `detail`, `remedy`, `evidence` | nothing is decided |
 //! | `recovered` | `from` | it is decided again |
-//! | `fork`, `rollback`, `entry-missing`, `view-differs`, … | the same, and `evidence` | an alteration, which ends it |
+//! | `fork`, `rollback`, `entry-missing`, `view-differs`, … | the same | an alteration, which ends it |
 //!
-//! The name of an alarm is its code without `audit-`. Entries are told once everything up to them is sound.
+//! The name of an alarm is its code without `audit-`. Its `evidence` are the signed checkpoints that it is about, if
+//! any. Entries are told once everything up to them is sound.
+//!
+//! A round reads what is new. Now and then a whole audit is made instead (`--whole`), which must contain the last: what
+//! was read long ago may have been removed or replaced since.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
@@ -26,18 +30,21 @@ use smi_schemas::{Digest, Timestamp};
 use smi_verifier::audit::report::{Found, TreeHead};
 use smi_verifier::audit::{Alteration, Audit, Check, Sound};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::args;
-use crate::audit::{AuditError, Begun, begin, heard, remember};
+use crate::audit::{AuditError, Begun, Grounds, begin};
 use crate::round::{run, runtime};
 use crate::source::Source;
+use crate::state::remember;
 use crate::verify::now;
 
 pub(crate) fn watch(arguments: &args::Watch) -> Result<Exit, AuditError> {
-    let Begun { audit, source, seen } = begin(&arguments.audited, None)?;
-    let news = News { meshes: &arguments.mesh, keys: &arguments.key, results: BTreeSet::new(), entries: Vec::new() };
-    let mut watching = Watching { arguments, audit, source, told: seen, news, undecided: None };
+    let Begun { audit, source, grounds, sound, .. } = begin(&arguments.audited)?;
+    let news = News::new(arguments, sound.as_ref());
+    let (whole, is_under_way) = (Instant::now(), false);
+    let mut watching =
+        Watching { arguments, audit, source, grounds, told: sound, news, undecided: None, whole, is_under_way };
     runtime()?.block_on(async {
         // Caught before anybody is told that there is something to stop.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -54,11 +61,16 @@ struct Watching<'a> {
     arguments: &'a args::Watch,
     audit: Audit,
     source: Source,
+    grounds: Grounds,
     /// Up to where everything was told, or is none of this watch's business.
     told: Option<TreeHead>,
     news: News<'a>,
     /// What was last said to stand in the way, while it does.
     undecided: Option<Code>,
+    /// When everything was begun to be read, the last time.
+    whole: Instant,
+    /// The audit is in the middle of a round.
+    is_under_way: bool,
 }
 
 /// How a round ended.
@@ -73,21 +85,41 @@ impl Watching<'_> {
     async fn run(&mut self) -> Result<Exit, AuditError> {
         let interval = Duration::from_secs(self.arguments.interval);
         loop {
-            match self.round().await? {
+            let round = self.round().await?;
+            // A crash before here: what was told is told again. The other way round it would never be told.
+            self.remember(matches!(round, Round::Next(Exit::Success)))?;
+            match round {
                 Round::Next(_) if !self.arguments.once => sleep(interval).await,
                 Round::Next(exit) | Round::Last(exit) => return Ok(exit),
             }
         }
     }
 
+    /// Keeps what was seen, sound or not.
+    fn remember(&self, is_sound: bool) -> Result<(), AuditError> {
+        if let (Some(last), Some(path)) = (self.audit.last(), &self.arguments.audited.state) {
+            remember(path, last, is_sound)?;
+        }
+        Ok(())
+    }
+
     async fn round(&mut self) -> Result<Round, AuditError> {
-        let news = &mut self.news;
-        let answered = run(&mut self.audit, &self.source, now()?, |entry| news.take(entry)).await;
+        // What was not read to its end is read on first, so that an end is reached.
+        if !self.is_under_way
+            && self.whole.elapsed() >= self.arguments.whole
+            && let Some(last) = self.audit.last().map(|last| last.note().to_bytes())
+        {
+            self.audit = self.grounds.begin(Some(&last))?;
+            (self.news, self.whole) = (News::new(self.arguments, self.told.as_ref()), Instant::now());
+        }
+        let (news, now) = (&mut self.news, now()?);
+        let answered = run(&mut self.audit, &self.source, now, |entry| news.take(entry)).await;
+        self.is_under_way = answered.is_err();
         if let Err(unanswered) = answered {
             // What was read is kept, and read on from there.
             return self.stand(&Found::new(Code::AuditUnreachable, unanswered.to_string()), false);
         }
-        if let Some(sound) = self.audit.finish() {
+        if let Some(sound) = self.audit.finish(now) {
             self.sound(&sound)?;
             return Ok(Round::Next(Exit::Success));
         }
@@ -100,14 +132,14 @@ impl Watching<'_> {
 
     /// What is new does not fit what was read before. Everything is read again, to tell whether history was rewritten.
     async fn anew(&mut self, last: &[u8]) -> Result<Round, AuditError> {
-        let Begun { mut audit, .. } = begin(&self.arguments.audited, Some(last))?;
-        let mut news = News { results: BTreeSet::new(), entries: Vec::new(), ..self.news };
-        if run(&mut audit, &self.source, now()?, |entry| news.take(entry)).await.is_err() {
+        let (mut audit, now) = (self.grounds.begin(Some(last))?, now()?);
+        let mut news = News::new(self.arguments, self.told.as_ref());
+        if run(&mut audit, &self.source, now, |entry| news.take(entry)).await.is_err() {
             // The alteration stands by itself.
             return self.alarmed();
         }
-        (self.audit, self.news) = (audit, news);
-        match self.audit.finish() {
+        (self.audit, self.news, self.whole) = (audit, news, Instant::now());
+        match self.audit.finish(now) {
             None => self.alarmed(),
             Some(sound) => {
                 self.sound(&sound)?;
@@ -118,9 +150,6 @@ impl Watching<'_> {
 
     /// Everything is sound up to a checkpoint: tells what is new.
     fn sound(&mut self, sound: &Sound) -> Result<(), AuditError> {
-        if let Some(path) = &self.arguments.audited.state {
-            remember(path, sound)?;
-        }
         if let Some(from) = self.undecided.take() {
             tell(&json!({ "event": "recovered", "from": name(from) }))?;
         }
@@ -137,10 +166,10 @@ impl Watching<'_> {
                 current_at,
             })?;
         }
-        let first = self.told.as_ref().map_or(head.size, |told| told.size);
-        for entry in self.news.drain(first) {
+        for entry in self.news.entries.drain(..) {
             tell(&Event { event: kind(&entry), entry })?;
         }
+        self.news.first = Some(head.size);
         self.told = Some(head);
         Ok(())
     }
@@ -150,13 +179,13 @@ impl Watching<'_> {
         let found = self.audit.found();
         if found.iter().any(Alteration::is_proof) {
             for alteration in found {
-                alarm(&Found::from(alteration))?;
+                alarm(&Found::of(&self.audit, alteration))?;
             }
             return Ok(Round::Last(Exit::Refused));
         }
         let Some(alteration) = found.first() else { return Ok(Round::Next(Exit::NoVerdict)) };
         let is_final = matches!(alteration, Alteration::SuiteUnknown { .. });
-        let found = Found::from(alteration);
+        let found = Found::of(&self.audit, alteration);
         self.audit.retry();
         self.stand(&found, is_final)
     }
@@ -176,17 +205,27 @@ impl Watching<'_> {
 struct News<'a> {
     meshes: &'a [Slug],
     keys: &'a [KeyId],
+    /// The first entry that was not told yet. Before anything was told, nothing is new.
+    first: Option<u64>,
     /// Results that are told, or would have been.
     results: BTreeSet<Digest>,
     entries: Vec<Entry>,
 }
 
-impl News<'_> {
+impl<'a> News<'a> {
+    /// Of a log that is read from its beginning, after what was told.
+    fn new(arguments: &'a args::Watch, told: Option<&TreeHead>) -> Self {
+        let args::Watch { mesh, key, .. } = arguments;
+        let first = told.map(|told| told.size);
+        Self { meshes: mesh, keys: key, first, results: BTreeSet::new(), entries: Vec::new() }
+    }
+
     fn take(&mut self, entry: Entry) {
         let is_wanted = match &entry.says {
             Says::Result(tested) => {
-                let by_mesh = self.meshes.is_empty() || self.meshes.contains(&tested.mesh);
-                by_mesh && (self.keys.is_empty() || self.keys.iter().any(|key| key.to_string() == entry.key_id))
+                let is_all = self.meshes.is_empty() && self.keys.is_empty();
+                let is_by_key = self.keys.iter().any(|key| key.to_string() == entry.key_id);
+                is_all || self.meshes.contains(&tested.mesh) || is_by_key
             }
             Says::Review { result, .. } | Says::Withdrawal { result, .. } | Says::Supersession { result, .. } => {
                 self.results.contains(result)
@@ -195,13 +234,10 @@ impl News<'_> {
         };
         if is_wanted {
             self.results.insert(entry.payload);
-            self.entries.push(entry);
+            if self.first.is_some_and(|first| entry.index >= first) {
+                self.entries.push(entry);
+            }
         }
-    }
-
-    /// What is to be told from an index on. What is before it was told already.
-    fn drain(&mut self, first: u64) -> impl Iterator<Item = Entry> {
-        self.entries.drain(..).filter(move |entry| entry.index >= first)
     }
 }
 
@@ -251,6 +287,6 @@ fn alarm(found: &Found) -> Result<(), AuditError> {
 fn tell(event: &impl Serialize) -> Result<(), AuditError> {
     let mut out = io::stdout().lock();
     let line = serde_json::to_string(event).map_err(io::Error::from)?;
-    // Who reads must learn of it now.
-    Ok(heard(writeln!(out, "{line}").and_then(|()| out.flush()))?)
+    // Who reads must learn of it now; when nobody does, there is nothing left to watch for.
+    Ok(writeln!(out, "{line}").and_then(|()| out.flush())?)
 }

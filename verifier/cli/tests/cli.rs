@@ -222,6 +222,26 @@ fn an_archive_is_accepted_when_all_of_it_is() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_keeps_no_other_from_its_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::copy(vectors("completed.json"), path("a.json")).unwrap();
+    fs::copy(vectors("completed.json"), path("d.json")).unwrap();
+    // Neither is a file, and nobody ever writes into the second.
+    fs::create_dir(path("b.json")).unwrap();
+    assert!(Command::new("mkfifo").arg(path("c.json")).status().unwrap().success());
+    let (exit, lines) = archive(folder.path(), &[]);
+    let names: Vec<_> = lines.iter().filter_map(|line| line["file"].as_str()).collect();
+    assert_eq!((exit, names), (Some(0), vec!["a.json", "d.json"]));
+    // One that leads nowhere.
+    std::os::unix::fs::symlink(path("nothing"), path("b1.json")).unwrap();
+    let (exit, lines) = archive(folder.path(), &[]);
+    let accepted: Vec<_> = lines.iter().filter_map(|line| line["accepted"].as_bool()).collect();
+    assert_eq!((exit, accepted), (Some(8), vec![true, false, true]), "{lines:#?}");
+    assert_eq!((&lines[1]["file"], &lines[1]["findings"][0]["code"]), (&"b1.json".into(), &"file-unreadable".into()));
+}
+
+#[test]
 fn requirements_decide_the_exit_and_nothing_else() {
     let output = verify(vectors("sound.json"), &["--require", "split=full", "--require", "access=compliant"]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));

@@ -1,9 +1,9 @@
 //! What an audit finds: one variant for each way in which a log, or what is served of it, can be other than it must.
 
-use smi_schemas::Digest;
 use smi_schemas::codes::Code;
+use smi_schemas::{Digest, Timestamp};
 
-use super::{Check, Resource};
+use super::{Check, MAX_ENTRIES, Resource};
 use crate::Finding;
 use crate::merkle::Hash;
 use crate::note::SignedCheckpoint;
@@ -18,12 +18,21 @@ pub enum Alteration {
         why: String,
     },
     /// The log has shrunk.
-    #[error("the checkpoint is of {served} entries, and one of {seen} entries was seen before")]
+    #[error(
+        "the checkpoint is of {} entries, and one of {} entries was seen before",
+        served.checkpoint().size(), seen.checkpoint().size()
+    )]
     Rollback {
-        /// Entries of the checkpoint seen before.
-        seen: u64,
-        /// Entries of the one that is served.
-        served: u64,
+        /// The checkpoint seen before.
+        seen: Box<SignedCheckpoint>,
+        /// The one that is served, however often it is asked for.
+        served: Box<SignedCheckpoint>,
+    },
+    /// More entries than a log can have.
+    #[error("the checkpoint is of {} entries, and a log has {MAX_ENTRIES} at most", served.checkpoint().size())]
+    TooLarge {
+        /// The checkpoint that is served.
+        served: Box<SignedCheckpoint>,
     },
     /// Two checkpoints that no one log can have.
     #[error(
@@ -152,6 +161,16 @@ pub enum Alteration {
         /// How many cosigned, and how many must.
         why: String,
     },
+    /// The witnesses cosigned it too long ago.
+    #[error("the checkpoint of {size} entries was the newest at {current_at}, and it is {now}")]
+    Stale {
+        /// The checkpoint's size.
+        size: u64,
+        /// When it was the log's newest at least, by the witnesses' clocks.
+        current_at: Timestamp,
+        /// When it was asked for.
+        now: Timestamp,
+    },
     /// A suite is not known here, so that an entry cannot be judged.
     #[error("entry {index}, {payload}: {detail}")]
     SuiteUnknown {
@@ -170,6 +189,7 @@ impl Alteration {
         match self {
             Self::Checkpoint { .. } => Code::AuditCheckpointInvalid,
             Self::Rollback { .. } => Code::AuditRollback,
+            Self::TooLarge { .. } => Code::AuditTooLarge,
             Self::Fork { .. } => Code::AuditFork,
             Self::Root { .. } => Code::AuditRootDiffers,
             Self::Entry { .. } => Code::AuditEntryDiffers,
@@ -183,6 +203,7 @@ impl Alteration {
             Self::Keyring { .. } => Code::AuditKeyringDiffers,
             Self::Untrusted { .. } => Code::AuditKeyringUntrusted,
             Self::Quorum { .. } => Code::AuditQuorumLost,
+            Self::Stale { .. } => Code::AuditStale,
             Self::SuiteUnknown { .. } => Code::AuditSuiteUnknown,
         }
     }
@@ -190,7 +211,7 @@ impl Alteration {
     /// The check that it fails.
     pub fn check(&self) -> Check {
         match self {
-            Self::Checkpoint { .. } => Check::Checkpoint,
+            Self::Checkpoint { .. } | Self::TooLarge { .. } => Check::Checkpoint,
             Self::Rollback { .. } | Self::Fork { .. } => Check::Consistency,
             Self::Root { .. } | Self::Entry { .. } | Self::Tile { .. } => Check::Tree,
             Self::Missing { what, .. } => what.check(),
@@ -201,18 +222,26 @@ impl Alteration {
             Self::Feed { .. } => Check::Feed,
             Self::Keyring { .. } | Self::Untrusted { .. } => Check::Keyring,
             Self::Quorum { .. } => Check::Quorum,
+            Self::Stale { .. } => Check::Freshness,
         }
     }
 
     /// Whether it shows by itself that something was altered, so that asking again could not explain it away.
     pub fn is_proof(&self) -> bool {
-        !matches!(self, Self::Checkpoint { .. } | Self::Quorum { .. } | Self::SuiteUnknown { .. })
+        let explained = matches!(self, Self::Checkpoint { .. } | Self::Quorum { .. } | Self::Stale { .. });
+        !explained && !matches!(self, Self::SuiteUnknown { .. })
     }
 
-    /// What was signed that cannot both be true, as signed notes; empty where the alteration is of another kind.
-    pub fn evidence(&self) -> Vec<String> {
-        let Self::Fork { seen, served, .. } = self else { return Vec::new() };
-        [seen, served].map(|head| String::from_utf8_lossy(&head.note().to_bytes()).into_owned()).into()
+    /// The signed checkpoints that show it, as notes: of two that contradict each other, both, and else the one that was
+    /// audited. None where nothing of the log is wrong, or nothing was signed.
+    pub(super) fn evidence(&self, audited: Option<&SignedCheckpoint>) -> Vec<String> {
+        let heads: Vec<&SignedCheckpoint> = match self {
+            Self::Fork { seen, served, .. } | Self::Rollback { seen, served } => vec![seen, served],
+            Self::TooLarge { served } => vec![served],
+            Self::Checkpoint { .. } | Self::SuiteUnknown { .. } => Vec::new(),
+            _ => audited.into_iter().collect(),
+        };
+        heads.into_iter().map(|head| String::from_utf8_lossy(&head.note().to_bytes()).into_owned()).collect()
     }
 }
 

@@ -84,7 +84,7 @@ pub struct Found {
     pub sentence: String,
     /// What to do.
     pub remedy: String,
-    /// Signed notes that cannot both be true.
+    /// Signed checkpoints that show it, as notes: two that contradict each other, or the one that was audited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
 }
@@ -92,7 +92,7 @@ pub struct Found {
 impl Report {
     /// Puts an audit into a document: one that ended well, or found something, or did not get an answer, and why.
     pub fn new(audit: &Audit, seen: Option<TreeHead>, sound: Option<&Sound>, unanswered: Option<&str>) -> Self {
-        let mut findings: Vec<Found> = audit.found().iter().map(Found::from).collect();
+        let mut findings: Vec<Found> = audit.found().iter().map(|found| Found::of(audit, found)).collect();
         findings.extend(unanswered.map(|why| Found::new(Code::AuditUnreachable, why.to_owned())));
         let trusted = |trusted: &crate::said::Trusted| TrustedKeyring {
             version: trusted.keyring.version(),
@@ -149,13 +149,12 @@ impl TreeHead {
     }
 }
 
-impl From<&Alteration> for Found {
-    fn from(alteration: &Alteration) -> Self {
-        Self { evidence: alteration.evidence(), ..Self::new(alteration.code(), alteration.to_string()) }
-    }
-}
-
 impl Found {
+    /// Something that an audit found, with what shows it to others.
+    pub fn of(audit: &Audit, found: &Alteration) -> Self {
+        Self { evidence: audit.evidence(found), ..Self::new(found.code(), found.to_string()) }
+    }
+
     /// A code with what is concretely the case.
     pub fn new(code: Code, detail: String) -> Self {
         let (sentence, remedy) = (code.sentence().to_owned(), code.remedy().to_owned());

@@ -150,7 +150,7 @@ fn at(index: u64) -> usize {
 
 fn rules() -> Rules {
     // No result is judged here.
-    Rules { suites: Suites::default(), allow_sandbox: false, allow_draft: false }
+    Rules { suites: Suites::default(), allow_sandbox: false, allow_draft: false, max_age_seconds: MAX_AGE_SECONDS }
 }
 
 fn policy(keyring: Keyring) -> Policy {
@@ -179,7 +179,7 @@ fn run(audit: &mut Audit, get: &dyn Fn(Resource) -> Option<Vec<u8>>) -> Option<S
                     None => audit.absent(what),
                 },
             },
-            Want::Nothing => return audit.finish(),
+            Want::Nothing => return audit.finish(now()),
         }
     }
 }
@@ -217,7 +217,7 @@ fn a_sound_log_passes_at_every_size() {
         assert_eq!(sound.head.checkpoint().size(), releases + 1);
         assert_eq!((sound.keyring.keyring.version(), sound.times), (first_keyring().version(), None));
         let unknown: Vec<_> = Check::ALL.into_iter().filter(|check| !audit.passed().contains(check)).collect();
-        assert_eq!(unknown, [Check::Consistency, Check::Quorum]);
+        assert_eq!(unknown, [Check::Consistency, Check::Quorum, Check::Freshness]);
         let counts = Counts { suites: releases, keyrings: 1, signatures: releases + 1, ..Counts::default() };
         assert_eq!(audit.counts(), &counts);
     }
@@ -247,7 +247,9 @@ fn a_log_that_shrinks_is_told_from_one_that_forks() {
     let last = sound(&mut audit, &long).head.note().to_bytes();
     for audit in [&mut audit, &mut begun(Some(&last))] {
         assert!(run(audit, &|what| short.get(what)).is_none());
-        assert_eq!(audit.found(), [Alteration::Rollback { seen: 10, served: 6 }]);
+        let [rollback @ Alteration::Rollback { seen, served }] = audit.found() else { panic!("{:?}", audit.found()) };
+        assert_eq!((seen.checkpoint().size(), served.checkpoint().size()), (10, 6));
+        assert_eq!(audit.evidence(rollback).concat().into_bytes(), [last.clone(), short.checkpoint()].concat());
     }
 
     let mut other = Served::of(4);
@@ -259,8 +261,9 @@ fn a_log_that_shrinks_is_told_from_one_that_forks() {
     let [fork @ Alteration::Fork { seen, served, found }] = audit.found() else { panic!("{:?}", audit.found()) };
     assert_eq!((seen.checkpoint().size(), served.checkpoint().size()), (10, 25));
     assert_eq!(Some(*found), other.tree.root_at(10));
-    assert_eq!(fork.evidence().len(), 2);
-    assert_eq!(open(fork.evidence()[0].as_bytes(), &audit.log).as_ref(), Ok(&**seen));
+    let evidence = audit.evidence(fork);
+    assert_eq!(evidence.len(), 2);
+    assert_eq!(open(evidence[0].as_bytes(), &audit.log).as_ref(), Ok(&**seen));
 
     // At the same size it shows at once, and at a smaller one to whoever has read the log.
     let mut same = Served::of(4);
@@ -335,7 +338,9 @@ fn what_is_not_there_is_named_with_its_entry() {
     let payload = served.entries[3].payload;
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what).filter(|_| what != Resource::Bundle(payload))).is_none());
-    assert_eq!(audit.found(), [Alteration::Missing { what: Resource::Bundle(payload), index: Some(3) }]);
+    let [missing @ Alteration::Missing { what, index: Some(3) }] = audit.found() else { panic!("{:?}", audit.found()) };
+    assert_eq!(*what, Resource::Bundle(payload));
+    assert_eq!(audit.evidence(missing).concat().into_bytes(), served.checkpoint(), "what commits to it is shown");
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what).filter(|_| what != tile("0/000.p/6"))).is_none());
     assert_eq!(audit.found(), [Alteration::Missing { what: tile("0/000.p/6"), index: None }]);
@@ -406,6 +411,10 @@ fn the_view_is_the_fold_byte_for_byte() {
     assert_eq!(place(altered(&served, view, version(r#""version":1"#))), "keyring");
     let spaced = altered(&served, view, edit(r#""size":6"#, r#""size": 6"#));
     assert_eq!(place(spaced), "the document");
+
+    let mut audit = begun(None);
+    assert!(run(&mut audit, &|what| served.get(if view(what) { Resource::Keyring } else { what })).is_none());
+    assert_eq!(audit.evidence(&audit.found()[0]).concat().into_bytes(), served.checkpoint());
 
     // A view that stays behind, and one that runs ahead.
     let (older, newer) = (Served::of(3), Served::of(9));
@@ -534,4 +543,137 @@ fn a_quorum_that_is_lost_can_be_found_again() {
     assert_eq!(sound.witnesses, ["w1".parse().unwrap()]);
     assert_eq!(sound.times.map(|times| times.current_at.unix_seconds()), Some(1_767_355_000));
     assert!(audit.passed().contains(&Check::Quorum));
+}
+
+/// A log that asks for a cosignature, and has one.
+fn witnessed() -> Served {
+    let (first, mut served) = (first_keyring(), Served::of(2));
+    let mut witnessed = first.clone();
+    witnessed.set(Some(1), Some(1)).unwrap();
+    served.push(&keyring_bundle(&witnessed, Some(&first)));
+    served.cosigners.push(("w1", WITNESS));
+    served
+}
+
+/// The time of the cosignature, and so many seconds.
+fn cosigned_and(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(1_767_355_000 + seconds).unwrap()
+}
+
+/// Goes on with an audit that begins at some time.
+fn run_at(audit: &mut Audit, served: &Served, now: Timestamp) -> Option<Sound> {
+    loop {
+        match audit.wants() {
+            Want::One(what) => audit.give(what, &served.get(what).unwrap()),
+            Want::Tiles(tiles) => {
+                tiles
+                    .iter()
+                    .map(|tile| Resource::Tile(*tile))
+                    .for_each(|tile| audit.give(tile, &served.get(tile).unwrap()));
+            }
+            Want::Bundles(entries) => {
+                let bundle = served.get(audit.bundle(entries.start).unwrap()).unwrap();
+                drop(audit.admit(audit.examiner(now).examine(bundle)));
+            }
+            Want::Nothing => return audit.finish(now),
+        }
+    }
+}
+
+#[test]
+fn a_log_that_stands_still_is_stale_until_it_is_cosigned_anew() {
+    let served = witnessed();
+    let mut audit = begun(None);
+    assert!(run_at(&mut audit, &served, cosigned_and(MAX_AGE_SECONDS + 1)).is_none());
+    let [stale @ Alteration::Stale { size: 4, .. }] = audit.found() else { panic!("{:?}", audit.found()) };
+    assert_eq!((stale.code(), stale.is_proof()), (Code::AuditStale, false));
+    assert_eq!(audit.evidence(stale).concat().into_bytes(), served.checkpoint());
+    audit.retry();
+    assert!(run_at(&mut audit, &served, cosigned_and(MAX_AGE_SECONDS)).is_some());
+    assert!(audit.passed().contains(&Check::Freshness));
+}
+
+#[test]
+fn a_cosignature_from_the_future_counts_for_nothing() {
+    use crate::policy::MAX_CLOCK_SKEW_SECONDS;
+    let served = witnessed();
+    let mut audit = begun(None);
+    assert!(run_at(&mut audit, &served, cosigned_and(-MAX_CLOCK_SKEW_SECONDS - 1)).is_none());
+    let [Alteration::Quorum { why, .. }] = audit.found() else { panic!("{:?}", audit.found()) };
+    let expected = "0 witnesses of this keyring cosigned, and 1 must; 1 more cosigned at a time that has not come yet";
+    assert_eq!(why, expected);
+    assert!(run_at(&mut begun(None), &served, cosigned_and(-MAX_CLOCK_SKEW_SECONDS)).is_some());
+}
+
+#[test]
+fn a_size_that_no_log_has_allocates_nothing() {
+    let signed = |size| {
+        let checkpoint = Checkpoint::new(ORIGIN, size, Hash::of_leaf(b"")).unwrap();
+        sign_checkpoint(&checkpoint, &key("log")).to_bytes()
+    };
+    for size in [MAX_ENTRIES + 1, 1 << 50] {
+        let mut audit = begun(None);
+        audit.give(Resource::Checkpoint, &signed(size));
+        assert_eq!(audit.wants(), Want::Nothing);
+        let [found @ Alteration::TooLarge { .. }] = audit.found() else { panic!("{:?}", audit.found()) };
+        assert_eq!((found.code(), found.is_proof()), (Code::AuditTooLarge, true));
+        assert_eq!(audit.evidence(found).concat().into_bytes(), signed(size));
+    }
+    // The largest log is wanted bit by bit.
+    let served = Served::of(300);
+    let mut audit = begun(None);
+    audit.give(Resource::Checkpoint, &signed(MAX_ENTRIES));
+    let mut view = served.fold.document();
+    view.size = MAX_ENTRIES;
+    audit.give(Resource::View, &view.to_bytes());
+    audit.give(Resource::Keyring, &first_keyring().to_bytes());
+    audit.give(Resource::Checkpoint, &signed(MAX_ENTRIES));
+    let Want::Tiles(tiles) = audit.wants() else { panic!("{:?}", audit.wants()) };
+    let firsts = |count: u64| (0..count).map(|index| TilePath::new(TileKind::Entries, index, TILE_WIDTH).unwrap());
+    assert_eq!(tiles, firsts(TILES_AT_ONCE as u64).collect::<Vec<_>>());
+    let leaves = encode_entries(&served.leaves[..256]).unwrap();
+    for tile in tiles {
+        audit.give(Resource::Tile(tile), &leaves);
+    }
+    let Want::Tiles(tiles) = audit.wants() else { panic!("{:?}", audit.wants()) };
+    assert_eq!(tiles[0], firsts(TILES_AT_ONCE as u64 + 1).next_back().unwrap());
+    assert_eq!(tiles.len(), TILES_AT_ONCE);
+}
+
+#[test]
+fn what_the_log_signed_was_seen_whoever_cosigned_it() {
+    let mut served = witnessed();
+    let mut audit = begun(None);
+    let sound = sound(&mut audit, &served);
+    // Later entries are signed, and no witness sees them.
+    let mut other = served.clone();
+    served.cosigners.clear();
+    served.push(&release_bundle(2));
+    let mut later = begun(Some(&sound.head.note().to_bytes()));
+    for audit in [&mut audit, &mut later] {
+        assert!(run(audit, &|what| served.get(what)).is_none());
+        assert!(matches!(audit.found(), [Alteration::Quorum { size: 5, .. }]));
+        assert_eq!(audit.last().map(|last| last.note().to_bytes()), Some(served.checkpoint()));
+    }
+    // They are gone, and others are there, which all witnesses see.
+    (3..6).for_each(|number| other.push(&release_bundle(number)));
+    let mut audit = begun(later.last().map(|last| last.note().to_bytes()).as_deref());
+    assert!(run(&mut audit, &|what| other.get(what)).is_none());
+    assert!(matches!(audit.found(), [Alteration::Fork { .. }]), "{:?}", audit.found());
+}
+
+#[test]
+fn an_old_copy_on_the_way_is_no_rollback() {
+    let (old, new) = (Served::of(5), Served::of(9));
+    let mut audit = begun(None);
+    sound(&mut audit, &new);
+    for (copies, is_rollback) in [(CHECKPOINT_TRIES - 1, false), (CHECKPOINT_TRIES, true)] {
+        let asked = std::cell::Cell::new(0);
+        let get = |what| {
+            let is_old = what == Resource::Checkpoint && asked.replace(asked.get() + 1) < copies;
+            if is_old { old.get(what) } else { new.get(what) }
+        };
+        assert_eq!(run(&mut audit, &get).is_none(), is_rollback, "{:?}", audit.found());
+    }
+    assert!(matches!(audit.found(), [Alteration::Rollback { .. }]));
 }
