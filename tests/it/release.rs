@@ -167,7 +167,7 @@ fn signed(by: &str) -> Bundle {
 }
 
 fn verified(bundle: &[u8], keyring: &Keyring, suite: &(Suite, Digest)) -> Result<Released, (Stage, Code)> {
-    let result = verify_release(bundle, keyring, suite);
+    let result = verify_release(bundle, keyring, suite, vectors::now());
     result.map_err(|Refused { stage, findings }| (stage, findings[0].code))
 }
 

@@ -75,8 +75,14 @@ impl Released {
     }
 }
 
-/// Verifies a release's bytes against a keyring and the suite that it is said to be of, as [`Suite::read`] gives it.
-pub fn verify_release(bytes: &[u8], keyring: &Keyring, (suite, digest): &(Suite, Digest)) -> Result<Released, Refused> {
+/// Verifies a release's bytes against a keyring and the suite that it is said to be of, as [`Suite::read`] gives it, at a
+/// time.
+pub fn verify_release(
+    bytes: &[u8],
+    keyring: &Keyring,
+    (suite, digest): &(Suite, Digest),
+    now: Timestamp,
+) -> Result<Released, Refused> {
     size(bytes)?;
     let bundle = shape(bytes)?;
     alone(&bundle)?;
@@ -89,9 +95,8 @@ pub fn verify_release(bytes: &[u8], keyring: &Keyring, (suite, digest): &(Suite,
     role_may(signer, SUITE_TYPE)?;
     let released = Versioned { version: release.says.version.clone(), digest: release.subject };
     same(&released, &Versioned { version: suite.version.clone(), digest: *digest })?;
-    // No age is asked for, so that what time it is does not matter.
-    let (claimed, now) = (release.says.released_at, Timestamp::EPOCH);
-    let proven = receipt::check(&bundle, bundle.payload_digest(), signer, claimed, &policy, now, &Heads::default())?;
+    let (payload, claimed) = (bundle.payload_digest(), release.says.released_at);
+    let proven = receipt::check(&bundle, payload, signer, claimed, &policy, now, &Heads::default())?;
     Ok(Released { release, signer: signer.name.clone(), key_id: signer.public_key.key_id(), proven })
 }
 

@@ -10,14 +10,14 @@ use smi_verifier::release::verify_release;
 
 use crate::args;
 use crate::text;
-use crate::verify::{VerifyError, keyring, read};
+use crate::verify::{VerifyError, keyring, now, read};
 
 pub(crate) fn suite(arguments: &args::Suite) -> Result<Exit, VerifyError> {
     let (keyring, trusted) = keyring(&arguments.keyring)?;
     let path = &arguments.file;
     let known = Suite::read(&read(path, MAX_SUITE_BYTES)?);
     let known = known.map_err(|cause| VerifyError::Suite { path: path.clone(), cause })?;
-    let result = verify_release(&read(&arguments.release, MAX_BUNDLE_BYTES)?, &keyring, &known);
+    let result = verify_release(&read(&arguments.release, MAX_BUNDLE_BYTES)?, &keyring, &known, now()?);
     let exit = if result.is_ok() { Exit::Success } else { Exit::Refused };
     let mut out = anstream::stdout().lock();
     match text::suite(&mut out, &trusted, &result, exit).and_then(|()| out.flush()) {
