@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use smi_schemas::Digest;
 use smi_schemas::bundle::MEDIA_TYPE;
 use smi_schemas::codes::Code;
+use smi_schemas::shown::causes;
 
 /// How long the whole exchange may take.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
@@ -135,18 +136,6 @@ fn answer(status: StatusCode, body: &[u8]) -> Result<Accepted, SubmitError> {
 fn listed(grounds: &[Ground]) -> String {
     let line = |ground: &Ground| format!("{} ({}). {}", ground.code, ground.detail, ground.remedy);
     grounds.iter().map(line).collect::<Vec<_>>().join("; ")
-}
-
-/// The error with everything behind it: the library's own text leaves out the cause.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! assert_eq!(shown("a\u{1b}[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
 //! ```
 
+use std::error::Error;
+
 /// The text with everything escaped that a terminal would act upon.
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -20,4 +22,16 @@ pub fn shown(text: &str) -> String {
         }
     }
     shown
+}
+
+/// An error and everything behind it: libraries leave the cause out of their own text.
+pub fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }

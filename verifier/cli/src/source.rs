@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::header::CACHE_CONTROL;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
+use smi_schemas::shown::causes;
 use smi_verifier::audit::Resource;
 use tokio::sync::Semaphore;
 
@@ -103,7 +104,9 @@ impl Source {
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Absent),
             other => return Err(other.to_string()),
         }
-        let mut bytes = Vec::new();
+        // Room for all of it at once, if what it says of its length is true.
+        let said = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(said.min(what.max_bytes()));
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             let room = what.max_bytes() + 1 - bytes.len();
             bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -113,16 +116,4 @@ impl Source {
         }
         Ok(Answer::Bytes(bytes))
     }
-}
-
-/// The error with everything behind it: the library's own text leaves out the cause.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
