@@ -298,13 +298,11 @@ impl Copy<'_> {
     }
 
     fn commit(&self, batch: &mut Batch) -> Result<(), BackupError> {
-        match self.store {
-            Some(store) => Ok(batch.commit(store)?),
-            None => {
-                *batch = Batch::default();
-                Ok(())
-            }
-        }
+        let Some(store) = self.store else {
+            *batch = Batch::default();
+            return Ok(());
+        };
+        Ok(batch.commit(store)?)
     }
 }
 

@@ -463,8 +463,8 @@ async fn who_starts_after_a_keyring_dropped_the_quorum_shows_everything() {
     assert!(bench.data().join("published").exists(), "it is of the time with a quorum");
     for when in ["at first", "and later"] {
         let store = opened(&bench.data()).await;
-        let (recovered, published) = recover(&store, &kept).unwrap();
-        assert!(published.is_none());
+        let (recovered, shown) = recover(&store, &kept).unwrap();
+        assert!(shown.is_none());
         assert_eq!(recovered.view.size(), 3, "{when}");
         assert!(!bench.data().join("published").exists());
     }
