@@ -20,11 +20,10 @@ use std::time::Duration;
 
 use smi_keys::KeyId;
 use smi_schemas::Timestamp;
-use smi_schemas::bundle::Bundle;
 use smi_schemas::codes::Code;
-use smi_verifier::Finding;
 use smi_verifier::policy::{Policy, Receipts};
-use smi_verifier::said::{Said, Trusted, What, verify_said};
+use smi_verifier::said::{Read, Said, Trusted, What, verify_read};
+use smi_verifier::{Finding, Refused};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::log::{Answer, Log, Submission, SubmitError};
@@ -195,24 +194,22 @@ enum Judged {
 }
 
 fn judged(log: &Log, bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Judged, Refusal> {
-    if let Some(accepted) = present(log, bytes)? {
+    let unverified = |refused: Refused| Refusal::Unverified(refused.findings);
+    let read = Read::new(bytes).map_err(unverified)?;
+    if let Some(accepted) = present(log, &read)? {
         return Ok(Judged::Present(accepted));
     }
-    match verify_said(bytes, policy, now) {
-        Ok(said) => Ok(Judged::New(Box::new(Submission::new(said)))),
-        Err(refused) => Err(Refusal::Unverified(refused.findings)),
-    }
+    let said = verify_read(read, policy, now).map_err(unverified)?;
+    Ok(Judged::New(Box::new(Submission::new(said))))
 }
 
 /// Where a bundle is, if exactly this one is in the log. Another one of the same payload is to be verified: it may be
 /// another's, who has not signed at all.
-fn present(log: &Log, bytes: &[u8]) -> Result<Option<Accepted>, SubmitError> {
-    // What has not the shape of a bundle is for the verifier to refuse.
-    let Ok(bundle) = Bundle::read(bytes) else { return Ok(None) };
-    let digest = bundle.payload_digest();
+fn present(log: &Log, read: &Read) -> Result<Option<Accepted>, SubmitError> {
+    let digest = read.payload();
     let Some((index, stored)) = log.logged(&digest)? else { return Ok(None) };
     let answer = Answer::Present { index, digest };
-    Ok((stored == bundle.bare().to_bytes()).then_some(Accepted { answer, stored: Some(stored) }))
+    Ok((stored == read.bundle().to_bytes()).then_some(Accepted { answer, stored: Some(stored) }))
 }
 
 fn recent(said: &Said, head: Timestamp) -> Result<(), Refusal> {

@@ -25,6 +25,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
 use smi_keys::SigningKey;
@@ -52,6 +53,9 @@ pub const MAX_WAITING: usize = 1024;
 /// Bytes that submissions occupy at most while they wait.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long a batch that failed is held against the log: somebody must be let through to find out that it no longer does.
+pub const UNREADY: Duration = Duration::from_secs(30);
+
 /// The way into the log. Clones lead to the same one.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -64,8 +68,21 @@ pub struct Log {
     tree: Arc<RwLock<Tree>>,
     /// The writer's, and gone with it.
     store: Weak<dyn Store>,
-    /// Why the last batch failed, if it did.
-    failing: watch::Receiver<Option<Arc<CommitError>>>,
+    /// What became of the last batch, if it failed.
+    failing: watch::Receiver<Option<Failure>>,
+}
+
+/// A batch that failed.
+#[derive(Clone, Debug)]
+struct Failure {
+    at: Instant,
+    cause: Arc<CommitError>,
+}
+
+impl Failure {
+    fn stands(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < UNREADY
+    }
 }
 
 /// A tree that was signed: every entry under it is durable.
@@ -276,14 +293,14 @@ impl Log {
         Arc::clone(&self.tree)
     }
 
-    /// Whether a submission can be expected to be logged: not when the log has stopped, and not from a batch that
-    /// failed until one is committed.
+    /// Whether a submission can be expected to be logged: not when the log has stopped, and not for [`UNREADY`] after a
+    /// batch that failed, unless one was committed since.
     pub fn ready(&self) -> Result<(), SubmitError> {
         if !self.is_running() {
             return Err(SubmitError::Stopped);
         }
-        let failing = self.failing.borrow().clone();
-        failing.map_or(Ok(()), |cause| Err(SubmitError::Failed { cause }))
+        let failing = self.failing.borrow().clone().filter(|failure| failure.stands(Instant::now()));
+        failing.map_or(Ok(()), |Failure { cause, .. }| Err(SubmitError::Failed { cause }))
     }
 
     /// Whether submissions are taken. Once false, it stays so.
@@ -378,7 +395,7 @@ struct Writer {
     ledger: Ledger,
     tree: Arc<RwLock<Tree>>,
     trust: watch::Sender<Option<Arc<Trusted>>>,
-    fail: watch::Sender<Option<Arc<CommitError>>>,
+    fail: watch::Sender<Option<Failure>>,
     announce: watch::Sender<Arc<Head>>,
 }
 
@@ -425,7 +442,7 @@ impl Writer {
             Err(cause) => {
                 tracing::error!(%cause, "a batch failed");
                 let cause = Arc::new(cause);
-                self.fail.send_replace(Some(Arc::clone(&cause)));
+                self.fail.send_replace(Some(Failure { at: Instant::now(), cause: Arc::clone(&cause) }));
                 for caller in callers {
                     let _ = caller.answer.send(Err(SubmitError::Failed { cause: Arc::clone(&cause) }));
                 }

@@ -427,8 +427,8 @@ async fn a_quorum_is_what_the_keyring_says() {
     command.args(["-o", "json"]);
     let audited = ended(command).await;
     assert_eq!((audited.exit, audited.outcome("freshness")), (Some(9), "fail"), "{:#}", audited.report);
-    let stale = &audited.report["findings"][0];
-    assert_eq!((&stale["code"], stale["evidence"].as_array().unwrap().len()), (&"audit-stale".into(), 1), "{stale}");
+    let found = &audited.report["findings"][0];
+    assert_eq!((&found["code"], found["evidence"].as_array().unwrap().len()), (&"audit-stale".into(), 1), "{found}");
     let (code, detail) = log
         .altered(json("/checkpoint", |note| {
             let line = note.find("\u{2014} witness").unwrap();

@@ -257,12 +257,14 @@ fn verify_with(bytes: &[u8], policy: &Policy, now: Timestamp, heads: &Heads) -> 
 fn result(bundle: Bundle, signer: &Entry, policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
     said::alone(&bundle)?;
     let statement = statement(&bundle, Statement::read)?;
-    judged(bundle, statement, signer, policy, now)
+    let payload = bundle.payload_digest();
+    judged(bundle, payload, statement, signer, policy, now)
 }
 
-/// The stages after the statement, which the bundle's payload was read as.
+/// The stages after the statement, which the bundle's payload was read as and whose digest is known.
 fn judged(
     bundle: Bundle,
+    payload_digest: Digest,
     statement: Statement,
     signer: &Entry,
     policy: &Policy,
@@ -275,7 +277,7 @@ fn judged(
     replay(suite, predicate)?;
     let withheld = admitted(suite, predicate, policy, now)?;
     Ok(Verified {
-        payload_digest: bundle.payload_digest(),
+        payload_digest,
         apis: summarize(suite, predicate),
         signer: signer.name.clone(),
         key_id: signer.public_key.key_id(),

@@ -143,28 +143,67 @@ impl Said {
     }
 }
 
+/// A bundle as it is stored, without what a publisher added and with room for it; nothing of it verified. Only
+/// [`Read::new`] makes one.
+#[derive(Clone, Debug)]
+pub struct Read {
+    bundle: Bundle,
+    payload: Digest,
+}
+
+impl Read {
+    /// Goes through the stages before the signature: size and shape.
+    pub fn new(bytes: &[u8]) -> Result<Self, Refused> {
+        size(bytes)?;
+        let bundle = shape(bytes)?.bare();
+        // It is never written with more bytes than it was read from, so that few have to be written to be measured.
+        if bytes.len() > MAX_LOGGED_BYTES {
+            let stored = bundle.to_bytes().len();
+            if stored > MAX_LOGGED_BYTES {
+                let detail = format!("{stored} bytes without a log entry, at most {MAX_LOGGED_BYTES}");
+                return refuse(Stage::Size, Code::BundleTooLarge, detail);
+            }
+        }
+        Ok(Self { payload: bundle.payload_digest(), bundle })
+    }
+
+    /// What it says it is.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// What it is known by, if it is what it says.
+    pub fn payload(&self) -> Digest {
+        self.payload
+    }
+}
+
 /// Verifies a bundle's bytes, whatever it says, against a policy at a time.
 pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
-    let bundle = bare(bytes)?;
-    let signer = signed_by(&bundle, &policy.keyring)?;
+    verify_read(Read::new(bytes)?, policy, now)
+}
+
+/// The same of a bundle that was read.
+pub fn verify_read(read: Read, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+    let signer = signed_by(&read.bundle, &policy.keyring)?;
     not_revoked(signer)?;
-    said(bundle, signer, policy, now)
+    said(read, signer, policy, now)
 }
 
 /// The same of what is in a log, where not the verifier but the [`crate::ledger`] tells whether a key is revoked: its
 /// index decides. Keyrings that follow one another change nothing else of a key, so that what is verified under one of
 /// them is verified under every one that has the signer's key.
 pub fn verify_logged(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
-    let bundle = bare(bytes)?;
-    let signer = signed_by(&bundle, &policy.keyring)?;
-    said(bundle, signer, policy, now)
+    let read = Read::new(bytes)?;
+    let signer = signed_by(&read.bundle, &policy.keyring)?;
+    said(read, signer, policy, now)
 }
 
-fn said(bundle: Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+fn said(Read { bundle, payload }: Read, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
     let says = match statement(&bundle, Payload::read)? {
         Payload::Result(statement) => {
             alone(&bundle)?;
-            What::Result(Box::new(judged(bundle.clone(), *statement, signer, policy, now)?))
+            What::Result(Box::new(judged(bundle.clone(), payload, *statement, signer, policy, now)?))
         }
         Payload::Other(predicate_type) => match predicate_type.as_str() {
             KEYRING_TYPE => return keyring(bundle, Some(&policy.keyring)),
@@ -176,32 +215,13 @@ fn said(bundle: Bundle, signer: &Key, policy: &Policy, now: Timestamp) -> Result
             _ => What::Result(Box::new(result(bundle.clone(), signer, policy, now)?)),
         },
     };
-    let payload = match &says {
-        What::Result(verified) => verified.payload_digest(),
-        _ => bundle.payload_digest(),
-    };
     let signers = vec![Signer::of(signer)];
     Ok(Said { bundle, payload, signers, says })
 }
 
 /// Verifies the first keyring of a log, which nothing but itself speaks for.
 pub fn verify_first(bytes: &[u8]) -> Result<Said, Refused> {
-    keyring(bare(bytes)?, None)
-}
-
-/// The bundle as it is stored, with room for what completes it.
-fn bare(bytes: &[u8]) -> Result<Bundle, Refused> {
-    size(bytes)?;
-    let bundle = shape(bytes)?.bare();
-    // It is never written with more bytes than it was read from, so that few have to be written to be measured.
-    if bytes.len() > MAX_LOGGED_BYTES {
-        let stored = bundle.to_bytes().len();
-        if stored > MAX_LOGGED_BYTES {
-            let detail = format!("{stored} bytes without a log entry, at most {MAX_LOGGED_BYTES}");
-            return refuse(Stage::Size, Code::BundleTooLarge, detail);
-        }
-    }
-    Ok(bundle)
+    keyring(Read::new(bytes)?.bundle, None)
 }
 
 fn record<P: Predicate>(bundle: &Bundle, signer: &Key) -> Result<Record<P>, Refused> {
