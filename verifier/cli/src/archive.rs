@@ -25,8 +25,8 @@ use smi_verifier::verdict::{ExitWords, TrustedKeyring};
 use smi_verifier::{Finding, Refused, Verified};
 
 use crate::args::{Output, Verify};
-use crate::audit::heard;
-use crate::verify::{VerifyError, now, read};
+use crate::inputs::{InputError, now, read};
+use crate::text::heard;
 
 /// What became of one file.
 #[derive(Debug, Serialize)]
@@ -58,7 +58,7 @@ pub(crate) fn archive(
     policy: &Policy,
     trusted: &TrustedKeyring,
     arguments: &Verify,
-) -> Result<Exit, VerifyError> {
+) -> Result<Exit, InputError> {
     let files = files(folder)?;
     let lines = verified(&files, &Bulk::new(policy, now()?), &arguments.require);
     let refused = lines.iter().filter(|line| !line.accepted).count();
@@ -75,13 +75,13 @@ pub(crate) fn archive(
         Output::Text => text(&mut out, &lines, &summary),
         Output::Json => json(&mut out, &lines, &summary),
     };
-    heard(printed.and_then(|()| out.flush())).map_err(VerifyError::Output)?;
+    heard(printed.and_then(|()| out.flush())).map_err(InputError::Output)?;
     Ok(exit)
 }
 
 /// The bundles of a directory, by name.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, VerifyError> {
-    let unreadable = |cause| VerifyError::Unreadable { path: folder.to_owned(), cause };
+fn files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+    let unreadable = |cause| InputError::Unreadable { path: folder.to_owned(), cause };
     let mut files = Vec::new();
     for file in fs::read_dir(folder).map_err(unreadable)? {
         let path = file.map_err(unreadable)?.path();
@@ -92,7 +92,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, VerifyError> {
         }
     }
     files.sort();
-    if files.is_empty() { Err(VerifyError::Empty(folder.to_owned())) } else { Ok(files) }
+    if files.is_empty() { Err(InputError::Empty(folder.to_owned())) } else { Ok(files) }
 }
 
 /// Every file takes its turn with whichever thread is free; the lines are in the files' order.
@@ -125,10 +125,10 @@ fn verified(files: &[PathBuf], bulk: &Bulk, required: &[Requirement]) -> Vec<Lin
 }
 
 /// A file that says nothing.
-fn unread(error: VerifyError) -> Vec<Finding> {
+fn unread(error: InputError) -> Vec<Finding> {
     let detail = match error {
         // The line names the file.
-        VerifyError::Unreadable { cause, .. } => cause.to_string(),
+        InputError::Unreadable { cause, .. } => cause.to_string(),
         other => other.to_string(),
     };
     vec![Finding { code: Code::FileUnreadable, detail }]

@@ -10,17 +10,17 @@ use smi_verifier::said::Trusted;
 use smi_verifier::verdict::TrustedKeyring;
 
 use crate::args::{self, Audited, Output};
+use crate::inputs::{InputError, keyring, now, seconds, suites};
 use crate::round::{run, runtime};
 use crate::source::Source;
 use crate::state::{recall, remember};
-use crate::text;
-use crate::verify::{VerifyError, keyring, now, seconds, suites};
+use crate::text::{self, heard};
 
 /// Why nothing is audited.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditError {
     #[error("{0}")]
-    File(#[from] VerifyError),
+    File(#[from] InputError),
     #[error("{0}")]
     State(#[from] FileError),
     #[error("{0}")]
@@ -110,12 +110,4 @@ fn print(report: &Report, output: Output) -> io::Result<()> {
         }
     }
     out.flush()
-}
-
-/// A reader that went away has read enough; the exit code still says what was found.
-pub(crate) fn heard(printed: io::Result<()>) -> io::Result<()> {
-    match printed {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
 }

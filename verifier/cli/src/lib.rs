@@ -5,6 +5,7 @@
 mod archive;
 mod args;
 mod audit;
+mod inputs;
 mod round;
 mod source;
 mod state;

@@ -2,22 +2,19 @@
 
 use std::io::{self, Write};
 
-use crate::waiting::Judged;
 use anstyle::{AnsiColor, Style};
 use smi_schemas::codes::Exit;
 use smi_schemas::feed::ApiSummary;
 use smi_schemas::report::Status;
 use smi_schemas::shown::shown;
-use smi_schemas::statement::Predicate;
 use smi_verifier::audit::report::{CheckLine, Report};
 use smi_verifier::audit::{Check as AuditCheck, Counts};
 use smi_verifier::release::{Released, STAGES};
 use smi_verifier::verdict::{Accepted, Check, Explained, LogPlace, TrustedKeyring, Verdict, listed};
-use smi_verifier::view::Waiting;
-use smi_verifier::{Finding, Outcome, Refused, Stage};
+use smi_verifier::{Outcome, Refused, Stage};
 
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 const OPEN: Style = AnsiColor::Yellow.on_default();
 
 /// Facts first, then the checks, then what the result says, then the end in words.
@@ -122,45 +119,6 @@ pub(crate) fn audit(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out, "exit {}: {}", report.exit.code, report.exit.words)
 }
 
-/// A result that waits for a review, as its verification says. Of the publisher's word nothing is repeated but what
-/// waits.
-pub(crate) fn waiting(out: &mut impl Write, waiting: &Waiting, judged: &Judged) -> io::Result<()> {
-    writeln!(out, "entry     {}, {}", waiting.index, waiting.payload)?;
-    match judged {
-        Judged::Accepted(verified) => {
-            let Predicate { mesh, run, suite, .. } = &verified.statement().predicate;
-            let version = mesh.version.as_ref().map_or("of unknown version", |version| version.as_str());
-            writeln!(out, "signer    {}", verified.signer())?;
-            writeln!(out, "mesh      {} {version}, suite {}", mesh.slug, suite.version)?;
-            writeln!(out, "claimed   finished at {}", run.finished_at)?;
-            writeln!(out, "verdict   {GOOD}accepted{GOOD:#}")?;
-            writeln!(out, "          {}", ApiSummary::HEADER)?;
-            for api in verified.apis() {
-                writeln!(out, "          {api}")?;
-            }
-        }
-        Judged::Refused(refused) => {
-            writeln!(out, "verdict   {BAD}refused{BAD:#} at {}", refused.stage.as_str())?;
-            for finding in &refused.findings {
-                writeln!(out, "          {BAD}{}{BAD:#}  {}", finding.code, finding.detail)?;
-            }
-        }
-        Judged::Other(finding) => {
-            let Finding { code, detail } = finding;
-            writeln!(out, "verdict   {BAD}none{BAD:#}")?;
-            writeln!(out, "          {BAD}{code}{BAD:#}  {detail}")?;
-            writeln!(out, "          {} {}", code.sentence(), code.remedy())?;
-        }
-    }
-    writeln!(out)
-}
-
-/// How many wait, and the end in words.
-pub(crate) fn waiting_in_all(out: &mut impl Write, count: usize, exit: Exit) -> io::Result<()> {
-    writeln!(out, "{count} {} for a review.", if count == 1 { "result waits" } else { "results wait" })?;
-    writeln!(out, "exit {}: {}", exit.number(), exit.words())
-}
-
 fn trusted(out: &mut impl Write, keyring: &TrustedKeyring) -> io::Result<()> {
     writeln!(out, "keyring   version {}, {}\n", keyring.version, keyring.digest)
 }
@@ -252,4 +210,12 @@ fn withheld(out: &mut impl Write, result: &Accepted) -> io::Result<()> {
         writeln!(out, "  {OPEN}{}{OPEN:#}  {} {}", reason.code, reason.sentence, reason.remedy)?;
     }
     Ok(())
+}
+
+/// A reader that went away has read enough; the exit code still says what was found.
+pub(crate) fn heard(printed: io::Result<()>) -> io::Result<()> {
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }

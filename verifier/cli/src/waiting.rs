@@ -5,15 +5,17 @@
 //! however good it is: whoever decided about it would decide about what was never shown. Whoever wants to know that
 //! nothing was left out audits the publisher.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 use smi_keys::files::{self, Access, FileError};
 use smi_schemas::bundle::{Bundle, MAX_BUNDLE_BYTES};
 use smi_schemas::codes::{Code, Exit};
+use smi_schemas::feed::ApiSummary;
 use smi_schemas::json::{self, JsonError};
 use smi_schemas::shown::shown;
+use smi_schemas::statement::Predicate;
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::audit::Resource;
 use smi_verifier::policy::{Policy, Receipts};
@@ -21,17 +23,16 @@ use smi_verifier::view::{Document, Waiting};
 use smi_verifier::{Finding, Refused, Verified, verify};
 
 use crate::args;
-use crate::audit::heard;
+use crate::inputs::{InputError, keyring, now, suites};
 use crate::round::runtime;
 use crate::source::{Answer, Source, Unanswered};
-use crate::text;
-use crate::verify::{VerifyError, keyring, now, suites};
+use crate::text::{BAD, GOOD, heard};
 
 /// Why it is not known what waits.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WaitingError {
     #[error("{0}")]
-    File(#[from] VerifyError),
+    File(#[from] InputError),
     #[error("{0}")]
     Write(#[from] FileError),
     #[error("{0}")]
@@ -85,7 +86,7 @@ pub(crate) fn waiting(arguments: &args::Waiting) -> Result<Exit, WaitingError> {
     for waiting in &document.waiting {
         let bundle = fetch(Resource::Bundle(waiting.payload))?;
         let judged = Judged::of(&bundle, &waiting.payload, &policy, now);
-        heard(text::waiting(&mut out, waiting, &judged))?;
+        heard(told(&mut out, waiting, &judged))?;
         if let Judged::Other(Finding { code, .. }) = judged {
             exit = code.class().exit();
         } else if let Some(folder) = &arguments.fetch {
@@ -94,7 +95,7 @@ pub(crate) fn waiting(arguments: &args::Waiting) -> Result<Exit, WaitingError> {
             heard(writeln!(out, "file      {}\n", path.display()))?;
         }
     }
-    heard(text::waiting_in_all(&mut out, document.waiting.len(), exit))?;
+    heard(told_in_all(&mut out, document.waiting.len(), exit))?;
     Ok(exit)
 }
 
@@ -139,4 +140,43 @@ impl Judged {
         let detail = shown(&format!("{payload} waits, and what is served for it is {found}"));
         Self::Other(Finding { code: Code::WaitingDiffers, detail })
     }
+}
+
+/// A result that waits for a review, as its verification says. Of the publisher's word nothing is repeated but what
+/// waits.
+fn told(out: &mut impl Write, waiting: &Waiting, judged: &Judged) -> io::Result<()> {
+    writeln!(out, "entry     {}, {}", waiting.index, waiting.payload)?;
+    match judged {
+        Judged::Accepted(verified) => {
+            let Predicate { mesh, run, suite, .. } = &verified.statement().predicate;
+            let version = mesh.version.as_ref().map_or("of unknown version", |version| version.as_str());
+            writeln!(out, "signer    {}", verified.signer())?;
+            writeln!(out, "mesh      {} {version}, suite {}", mesh.slug, suite.version)?;
+            writeln!(out, "claimed   finished at {}", run.finished_at)?;
+            writeln!(out, "verdict   {GOOD}accepted{GOOD:#}")?;
+            writeln!(out, "          {}", ApiSummary::HEADER)?;
+            for api in verified.apis() {
+                writeln!(out, "          {api}")?;
+            }
+        }
+        Judged::Refused(refused) => {
+            writeln!(out, "verdict   {BAD}refused{BAD:#} at {}", refused.stage.as_str())?;
+            for finding in &refused.findings {
+                writeln!(out, "          {BAD}{}{BAD:#}  {}", finding.code, finding.detail)?;
+            }
+        }
+        Judged::Other(finding) => {
+            let Finding { code, detail } = finding;
+            writeln!(out, "verdict   {BAD}none{BAD:#}")?;
+            writeln!(out, "          {BAD}{code}{BAD:#}  {detail}")?;
+            writeln!(out, "          {} {}", code.sentence(), code.remedy())?;
+        }
+    }
+    writeln!(out)
+}
+
+/// How many wait, and the end in words.
+fn told_in_all(out: &mut impl Write, count: usize, exit: Exit) -> io::Result<()> {
+    writeln!(out, "{count} {} for a review.", if count == 1 { "result waits" } else { "results wait" })?;
+    writeln!(out, "exit {}: {}", exit.number(), exit.words())
 }

@@ -34,10 +34,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::args;
 use crate::audit::{AuditError, Begun, Grounds, begin};
+use crate::inputs::now;
 use crate::round::{run, runtime};
 use crate::source::Source;
 use crate::state::remember;
-use crate::verify::now;
 
 pub(crate) fn watch(arguments: &args::Watch) -> Result<Exit, AuditError> {
     let Begun { audit, source, grounds, sound, .. } = begin(&arguments.audited)?;
