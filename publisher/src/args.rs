@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, value_parser};
 use smi_publisher::cell::FileCell;
-use smi_publisher::heads::PACE;
+use smi_publisher::heads::{PACE, RENEWAL};
 use smi_publisher::intake::DAILY_QUOTA;
 use smi_schemas::names::{NoteName, Url};
 use smi_verifier::note::NoteKey;
@@ -14,8 +14,8 @@ use smi_verifier::note::NoteKey;
 /// No pace would be a witness asked without end.
 const MIN_PACE_SECONDS: u64 = 1;
 
-/// An hour: what waits longer is not published in any sense.
-const MAX_PACE_SECONDS: u64 = 3600;
+/// As often as a head that is shown is cosigned again: what waits longer is taken for a log that stands still.
+const MAX_PACE_SECONDS: u64 = RENEWAL.as_secs();
 
 #[derive(Parser)]
 #[command(name = "smi-publisher", version, about = "Publishes SMI conformance results as a transparency log")]
@@ -116,7 +116,7 @@ pub(crate) struct Serve {
     /// How long a submission waits for the witnesses before it is answered with where to ask
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
-    /// The time between two requests to a witness, 1 to 3600; what is signed meanwhile goes with the next one
+    /// The time between two requests to a witness, 1 to 600; what is signed meanwhile goes with the next one
     #[arg(long, value_name = "SECONDS", default_value_t = PACE.as_secs(), value_parser = pace())]
     pub(crate) witness_pace: u64,
 }

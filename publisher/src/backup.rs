@@ -191,7 +191,8 @@ pub async fn backup(from: &Url, folder: &Path, suites: Suites, now: Timestamp) -
     let replay = |recovered| Replay::after(recovered, policy(suites.clone(), admits, admits), now);
 
     let in_force = recovered.ledger.trusted().map_or(&anchor.first.keyring, |trusted| &trusted.keyring);
-    if quorum(&signed, in_force).is_err() {
+    // Where nobody had to cosign so far, a keyring among what is new may say that somebody must.
+    if in_force.quorum().is_none() || quorum(&signed, in_force).is_err() {
         let replay = replay(read(store.as_ref())?);
         Copy { remote: &remote, signed: &signed, tree: &tree, replay, store: None }.run().await?;
     }

@@ -179,13 +179,14 @@ pub async fn publish(mut heads: watch::Receiver<Arc<Head>>, publishing: Publishi
             }
             publishing.waits(&head);
             renewal = publishing.renewal;
-            let collected = Collected::of(&mut collected, &head);
+            let collected = Collected::of(&mut collected, &head, publishing.renewal);
             publishing.round(&head, collected, &heads, due).await
         };
         if !is_shown {
             if publishing.pause(is_asked, &mut heads).await.is_err() {
                 return;
             }
+            due = Instant::now();
             continue;
         }
         tokio::select! {
@@ -211,14 +212,18 @@ fn after_failure(pace: Duration) -> Duration {
 /// Who has cosigned a head so far.
 struct Collected {
     head: Arc<Head>,
+    began: Instant,
     cosigned: Vec<Cosigned>,
 }
 
 impl Collected {
-    /// What was collected of this head: of another one it is of no use.
-    fn of<'a>(collected: &'a mut Option<Self>, head: &Arc<Head>) -> &'a mut Self {
-        let same = collected.take().filter(|collected| collected.head == *head);
-        collected.insert(same.unwrap_or_else(|| Self { head: Arc::clone(head), cosigned: Vec::new() }))
+    /// What was collected of this head, if it is recent: of another one it is of no use, and with old times the head
+    /// would be shown as one that stands still.
+    fn of<'a>(collected: &'a mut Option<Self>, head: &Arc<Head>, recent: Duration) -> &'a mut Self {
+        let of_it = |collected: &Self| collected.head == *head && collected.began.elapsed() < recent;
+        let kept = collected.take().filter(of_it);
+        let new = || Self { head: Arc::clone(head), began: Instant::now(), cosigned: Vec::new() };
+        collected.insert(kept.unwrap_or_else(new))
     }
 
     fn names(&self) -> Vec<Slug> {

@@ -33,7 +33,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRef, FromRequestParts, Path, RawQuery, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
@@ -47,7 +47,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use futures_util::Stream;
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use smi_schemas::bundle::{MAX_BUNDLE_BYTES, MEDIA_TYPE};
 use smi_schemas::codes::Code;
@@ -62,7 +62,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use crate::feed::{Feed, FeedError, Published};
-use crate::intake::{Accepted, Intake};
+use crate::intake::{Accepted, Intake, Room};
 use crate::log::{Answer, Head};
 use crate::meters::{Meters, Submitted};
 use crate::problem::Problem;
@@ -332,19 +332,11 @@ async fn submit(State(publisher): State<Arc<Publisher>>, State(reads): State<Rea
 }
 
 async fn submitted(publisher: &Publisher, reads: &Reads, body: Body) -> Result<Response, Problem> {
-    // One byte more is read than is admitted, so that the verifier says what is wrong.
-    let most = MAX_BUNDLE_BYTES + 1;
-    let declared = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
-    let room = publisher.intake.room(declared.map_or(most, |bytes| bytes.min(most)));
-    let room = room.map_err(|refusal| Problem::from(refusal.findings()))?;
-    let read = tokio::time::timeout(publisher.body_timeout, to_bytes(body, most)).await;
-    let bytes = match read {
-        Err(_) => return Err(Problem::new(Code::RequestSlow, "the body did not arrive in time")),
-        Ok(Err(error)) => return Err(unread(&error)),
-        Ok(Ok(bytes)) => bytes,
-    };
+    let read = tokio::time::timeout(publisher.body_timeout, read(&publisher.intake, body)).await;
+    let slow = |_| Problem::new(Code::RequestSlow, "the body did not arrive in time");
+    let (bytes, room) = read.map_err(slow)??;
     let head = publisher.published.borrow().as_ref().and_then(|head| head.current_at());
-    let answer = publisher.intake.accept(bytes.into(), room, (publisher.clock)(), head).await;
+    let answer = publisher.intake.accept(bytes, room, (publisher.clock)(), head).await;
     let Accepted { answer, stored } = answer.map_err(|refusal| Problem::from(refusal.findings()))?;
     let (status, index, payload) = match answer {
         Answer::Added { index, digest } => (StatusCode::CREATED, index, digest),
@@ -390,23 +382,22 @@ impl Logged {
 }
 
 /// A body that is too large, or that broke off.
-fn unread(error: &axum::Error) -> Problem {
-    if is_too_long(error) {
-        return Problem::new(Code::BundleTooLarge, "the body has more bytes than any bundle");
-    }
-    Problem::new(Code::RequestMalformed, "the body broke off")
-}
-
-/// Whether a body was not read because it has more bytes than were asked for.
-pub(crate) fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<LengthLimitError>() {
-            return true;
+/// Reads a submission. Room is taken as it arrives: who declares much and sends nothing holds none.
+async fn read(intake: &Intake, mut body: Body) -> Result<(Vec<u8>, Room), Problem> {
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(declared.min(MAX_BUNDLE_BYTES));
+    let mut room = Room::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(Code::RequestMalformed, "the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        // One byte more is read than is admitted, so that the verifier says what is wrong.
+        if bytes.len() + data.len() > MAX_BUNDLE_BYTES + 1 {
+            return Err(Problem::new(Code::BundleTooLarge, "the body has more bytes than any bundle"));
         }
-        cause = inner.source();
+        intake.hold(&mut room, data.len()).map_err(|refusal| Problem::from(refusal.findings()))?;
+        bytes.extend_from_slice(&data);
     }
-    false
+    Ok((bytes, room))
 }
 
 async fn bundle(State(reads): State<Reads>, Part(payload): Part, headers: HeaderMap) -> Result<Response, Problem> {

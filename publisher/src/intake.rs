@@ -54,10 +54,8 @@ pub struct Intake {
 }
 
 /// Room for the bytes of a submission, until it is dropped.
-#[derive(Debug)]
-pub struct Room {
-    _held: OwnedSemaphorePermit,
-}
+#[derive(Debug, Default)]
+pub struct Room(Option<OwnedSemaphorePermit>);
 
 /// A submission that has an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,11 +110,15 @@ impl Intake {
         self.log.ready()
     }
 
-    /// Room for a submission of so many bytes, to be taken before they are read.
-    pub fn room(&self, bytes: usize) -> Result<Room, Refusal> {
+    /// Takes room for so many more bytes of a submission.
+    pub fn hold(&self, room: &mut Room, bytes: usize) -> Result<(), Refusal> {
         let bytes = u32::try_from(bytes).map_err(|_| Refusal::Busy)?;
-        let held = Arc::clone(&self.room).try_acquire_many_owned(bytes);
-        Ok(Room { _held: held.map_err(|_| Refusal::Busy)? })
+        let more = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| Refusal::Busy)?;
+        match &mut room.0 {
+            Some(held) => held.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
     }
 
     /// Verifies a submission and has it logged. The answer comes when it survives a power cut and is signed for, and

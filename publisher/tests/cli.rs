@@ -83,7 +83,7 @@ fn a_log_that_stopped_ends_the_process_with_an_error() {
 #[test]
 fn witnesses_are_asked_at_a_pace() {
     let bench = Bench::new();
-    for pace in ["0", "3601"] {
+    for pace in ["0", "601"] {
         let (exit, said) = bench.run(&[&SERVE, &ANYWHERE, &["--witness-pace", pace]]);
         assert_eq!((exit, said.contains("--witness-pace")), (Some(2), true), "{said}");
     }

@@ -117,7 +117,8 @@ async fn what_clients_leave_behind_takes_no_more_turns_and_no_more_room_than_the
         let wave = (1..=16).map(|number| {
             let (bundle, intake) = (honest::release(wave * 16 + number), Arc::clone(&intake));
             tokio::spawn(async move {
-                let room = intake.room(bundle.len()).unwrap();
+                let mut room = Room::default();
+                intake.hold(&mut room, bundle.len()).unwrap();
                 let _ = intake.accept(bundle, room, honest::now(), None).await;
             })
         });
@@ -135,7 +136,6 @@ async fn what_clients_leave_behind_takes_no_more_turns_and_no_more_room_than_the
     assert!(0 < held && held <= turns * honest::release(64).len(), "{held} bytes are held for {turns} submissions");
 
     until(|| (intake.turns.available_permits(), intake.room.available_permits()) == (turns, room)).await;
-    let room = intake.room(0).unwrap();
-    let accepted = intake.accept(honest::release(100), room, honest::now(), None).await.unwrap();
+    let accepted = intake.accept(honest::release(100), Room::default(), honest::now(), None).await.unwrap();
     assert!(matches!(accepted.answer, Answer::Added { index: 1, .. }), "nothing of what was left: {accepted:?}");
 }

@@ -21,6 +21,7 @@ use smi_schemas::Timestamp;
 use smi_schemas::names::{Slug, Url};
 use smi_verifier::merkle::Tree;
 use smi_verifier::note::{KeyKind, Note, NoteError, NoteKey, NoteSignature};
+use smi_verifier::policy::MAX_CLOCK_SKEW_SECONDS;
 use smi_verifier::proof::{AddCheckpoint, SIZE_MEDIA_TYPE, read_size};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::task::JoinSet;
@@ -104,9 +105,14 @@ pub enum AskError {
     /// The signature is not over this checkpoint, or its time is none.
     #[error("a cosignature that does not hold: {0}")]
     Signature(NoteError),
-    /// The cosignature's time is beyond all calendars.
-    #[error("a cosignature of the time {0}")]
-    Time(u64),
+    /// The cosignature's time has not come yet: no reader would count it.
+    #[error("a cosignature of the time {time}, and it is {now}")]
+    Time {
+        /// Seconds since 1970, by the witness's clock.
+        time: u64,
+        /// What time it was here.
+        now: Timestamp,
+    },
 }
 
 impl AskError {
@@ -117,7 +123,9 @@ impl AskError {
             Self::Slow => Outcome::Slow,
             Self::Refused { .. } => Outcome::Refused,
             Self::Ahead { .. } | Self::Fickle { .. } => Outcome::Conflict,
-            Self::TooLong | Self::Answer(_) | Self::Unsigned | Self::Signature(_) | Self::Time(_) => Outcome::Unsound,
+            Self::TooLong | Self::Answer(_) | Self::Unsigned | Self::Signature(_) | Self::Time { .. } => {
+                Outcome::Unsound
+            }
         }
     }
 }
@@ -130,6 +138,7 @@ struct Question {
     witness: NoteKey,
     tree: Arc<RwLock<Tree>>,
     head: Arc<Head>,
+    clock: fn() -> Timestamp,
     timeout: Duration,
 }
 
@@ -185,6 +194,7 @@ impl Witnesses {
             witness,
             tree: Arc::clone(&self.tree),
             head: Arc::clone(head),
+            clock: self.clock,
             timeout: self.timeout,
         };
         Some((question, seen))
@@ -281,9 +291,12 @@ impl Question {
         let signed = note.open(&self.log).map_err(AskError::Signature)?;
         let counted = signed.cosignatures(std::slice::from_ref(&self.witness)).map_err(AskError::Signature)?;
         let [(_, time)] = counted[..] else { return Err(AskError::Unsigned) };
-        match i64::try_from(time).ok().and_then(Timestamp::from_unix_seconds) {
-            Some(_) => Ok(signature),
-            None => Err(AskError::Time(time)),
+        let now = (self.clock)();
+        let latest = now.unix_seconds().saturating_add(MAX_CLOCK_SKEW_SECONDS);
+        if i64::try_from(time).is_ok_and(|time| time <= latest) {
+            Ok(signature)
+        } else {
+            Err(AskError::Time { time, now })
         }
     }
 }

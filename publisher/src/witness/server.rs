@@ -53,6 +53,7 @@ use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYP
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http_body_util::LengthLimitError;
 use smi_keys::SigningKey;
 use smi_schemas::codes::Code;
 use smi_schemas::{Digest, Timestamp};
@@ -64,7 +65,6 @@ use smi_verifier::note::{
 use smi_verifier::proof::{AddCheckpoint, ProofTextError, SIZE_MEDIA_TYPE, write_size};
 
 use crate::cell::{Cell, CellError, FileCell};
-use crate::http::is_too_long;
 
 /// Bytes of a request: the longest proof, and a checkpoint with signatures of every kind that is in use.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
@@ -410,6 +410,18 @@ pub fn router(witness: Arc<Witness>, clock: fn() -> Timestamp, body_timeout: Dur
         .route("/livez", get(async || text(StatusCode::OK, "alive\n")))
         .fallback(async || text(StatusCode::NOT_FOUND, "no such road\n"))
         .with_state(Arc::new(Roads { witness, clock, body_timeout }))
+}
+
+/// Whether a body was not read because it has more bytes than were asked for.
+fn is_too_long(error: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(inner) = cause {
+        if inner.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 async fn add_checkpoint(extract::State(roads): extract::State<Arc<Roads>>, body: Body) -> Response {

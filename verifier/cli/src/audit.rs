@@ -50,10 +50,10 @@ pub(crate) fn audit(arguments: &args::Audit) -> Result<Exit, AuditError> {
     let sound = answered.as_ref().ok().and_then(|()| audit.finish(now));
     let unanswered = answered.err().map(|unanswered| unanswered.to_string());
     let report = Report::new(&audit, seen, sound.as_ref(), unanswered.as_deref());
-    heard(print(&report, arguments.output))?;
     if let (Some(last), Some(path)) = (audit.last(), &arguments.audited.state) {
         remember(path, last, sound.is_some())?;
     }
+    heard(print(&report, arguments.output))?;
     Ok(report.ends())
 }
 

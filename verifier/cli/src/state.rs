@@ -64,7 +64,7 @@ pub(crate) fn recall(path: &Path) -> Result<Option<State>, FileError> {
 /// Keeps the checkpoint that an audit saw last. A crash leaves what was there or what is now, whole.
 pub(crate) fn remember(path: &Path, seen: &SignedCheckpoint, is_sound: bool) -> Result<(), FileError> {
     let note = seen.note().to_bytes();
-    match files::create(path, &note, Access::Default) {
+    match files::create_whole(path, &note, Access::Default) {
         Err(FileError::Exists { .. }) => {}
         created => return created,
     }

@@ -42,9 +42,9 @@ use crate::state::remember;
 pub(crate) fn watch(arguments: &args::Watch) -> Result<Exit, AuditError> {
     let Begun { audit, source, grounds, sound, .. } = begin(&arguments.audited)?;
     let news = News::new(arguments, sound.as_ref());
-    let (whole, is_under_way) = (Instant::now(), false);
+    let (whole, under_way) = (Instant::now(), None);
     let mut watching =
-        Watching { arguments, audit, source, grounds, told: sound, news, undecided: None, whole, is_under_way };
+        Watching { arguments, audit, source, grounds, told: sound, news, undecided: None, whole, under_way };
     runtime()?.block_on(async {
         // Caught before anybody is told that there is something to stop.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -69,8 +69,8 @@ struct Watching<'a> {
     undecided: Option<Code>,
     /// When everything was begun to be read, the last time.
     whole: Instant,
-    /// The audit is in the middle of a round.
-    is_under_way: bool,
+    /// When the round began in whose middle the audit is.
+    under_way: Option<Timestamp>,
 }
 
 /// How a round ended.
@@ -105,16 +105,20 @@ impl Watching<'_> {
 
     async fn round(&mut self) -> Result<Round, AuditError> {
         // What was not read to its end is read on first, so that an end is reached.
-        if !self.is_under_way
+        if self.under_way.is_none()
             && self.whole.elapsed() >= self.arguments.whole
             && let Some(last) = self.audit.last().map(|last| last.note().to_bytes())
         {
             self.audit = self.grounds.begin(Some(&last))?;
             (self.news, self.whole) = (News::new(self.arguments, self.told.as_ref()), Instant::now());
         }
-        let (news, now) = (&mut self.news, now()?);
+        // How old the checkpoint is was decided when it was asked for, however long the rest of the round takes.
+        let now = self.under_way.map_or_else(now, Ok)?;
+        let news = &mut self.news;
         let answered = run(&mut self.audit, &self.source, now, |entry| news.take(entry)).await;
-        self.is_under_way = answered.is_err();
+        self.under_way = answered.is_err().then_some(now);
+        // Who listens may be gone, and what was seen must not be forgotten for that.
+        self.remember(false)?;
         if let Err(unanswered) = answered {
             // What was read is kept, and read on from there.
             return self.stand(&Found::new(Code::AuditUnreachable, unanswered.to_string()), false);

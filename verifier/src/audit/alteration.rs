@@ -168,7 +168,7 @@ pub enum Alteration {
         size: u64,
         /// When it was the log's newest at least, by the witnesses' clocks.
         current_at: Timestamp,
-        /// When it was asked for.
+        /// When this round of the audit began.
         now: Timestamp,
     },
     /// A suite is not known here, so that an entry cannot be judged.

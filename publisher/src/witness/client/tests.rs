@@ -158,7 +158,10 @@ async fn what_does_not_hold_does_not_count() {
     let other_root = Checkpoint::new(ORIGIN, 5, Hash::of_leaf(b"other")).unwrap();
     let text = checkpoint(ORIGIN, 5).to_string();
     assert!(answered(at(TIME, &text)).await.is_ok(), "the test's own signatures hold");
-    let unsound: [(&str, String, Expected); 10] = [
+    let latest = u64::try_from(now().unix_seconds() + MAX_CLOCK_SKEW_SECONDS).unwrap();
+    assert!(answered(at(latest, &text)).await.is_ok(), "clocks differ");
+    let ahead = latest + 1;
+    let unsound: [(&str, String, Expected); 11] = [
         ("nothing", String::new(), |error| matches!(error, AskError::Answer(_))),
         ("no signature", "thank you\n".to_owned(), |error| matches!(error, AskError::Answer(_))),
         ("another size", line(cosign(&checkpoint(ORIGIN, 4), NAME, &key("wit"), TIME).unwrap()), is_false),
@@ -167,7 +170,8 @@ async fn what_does_not_hold_does_not_count() {
         ("another key", line(cosign(&checkpoint(ORIGIN, 5), NAME, &key("other"), TIME).unwrap()), is_unsigned),
         ("another name", line(cosign(&checkpoint(ORIGIN, 5), "other", &key("wit"), TIME).unwrap()), is_unsigned),
         ("no time", at(0, &text), is_false),
-        ("a time beyond all calendars", at(1 << 62, &text), |error| matches!(error, AskError::Time(_))),
+        ("a time beyond all calendars", at(1 << 62, &text), |error| matches!(error, AskError::Time { .. })),
+        ("a time to come", at(ahead, &text), |error| matches!(error, AskError::Time { .. })),
         ("no newline at the end", at(TIME, &text).trim_end().to_owned(), |error| matches!(error, AskError::Answer(_))),
     ];
     for (what, body, expected) in unsound {

@@ -313,3 +313,12 @@ fn what_is_not_its_state_keeps_it_from_starting() {
     assert_eq!(status(&running, &request(0, 7)), 500, "what is gone is not nothing");
     assert!(matches!(running.latest(&hash(ORIGIN)), Err(StateError::Gone)));
 }
+
+#[tokio::test]
+async fn a_body_is_too_long_by_the_type_of_the_error() {
+    let long = to_bytes(Body::from("four"), 3).await.unwrap_err();
+    assert!(is_too_long(&long));
+    let broken =
+        futures_util::stream::iter([Err::<axum::body::Bytes, _>(std::io::Error::other("length limit exceeded"))]);
+    assert!(!is_too_long(&to_bytes(Body::from_stream(broken), 3).await.unwrap_err()));
+}
