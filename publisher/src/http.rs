@@ -370,7 +370,11 @@ impl Logged {
         let mut bytes = format!(r#"{{"index":{index},"payload":"{payload}""#).into_bytes();
         if let Some((bundle, proof)) = proof {
             let proof = serde_json::Value::from(String::from_utf8_lossy(&proof.to_bytes())).to_string();
-            bytes.extend([br#","bundle":"#, bundle.as_slice(), br#","tlogProof":"#, proof.as_bytes()].concat());
+            let parts = [br#","bundle":"#, bundle.as_slice(), br#","tlogProof":"#, proof.as_bytes()];
+            bytes.reserve(parts.iter().map(|part| part.len()).sum());
+            for part in parts {
+                bytes.extend_from_slice(part);
+            }
         }
         if let Some(status) = status {
             // It is a path that has no mark in it.
@@ -381,7 +385,6 @@ impl Logged {
     }
 }
 
-/// A body that is too large, or that broke off.
 /// Reads a submission. Room is taken as it arrives: who declares much and sends nothing holds none.
 async fn read(intake: &Intake, mut body: Body) -> Result<(Vec<u8>, Room), Problem> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);

@@ -135,7 +135,7 @@ impl Intake {
         // once than there are processors, so that who came first is answered first. The semaphore is never closed.
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
         let judged = tokio::task::spawn_blocking(move || {
-            let judged = judged(&log, &bytes, &policy, now);
+            let judged = judged(&log, bytes, &policy, now);
             // Not before: nobody may be waiting any more, and the work is done all the same.
             drop(turn);
             (judged, room)
@@ -195,14 +195,14 @@ enum Judged {
     New(Box<Submission>),
 }
 
-fn judged(log: &Log, bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Judged, Refusal> {
+fn judged(log: &Log, bytes: Vec<u8>, policy: &Policy, now: Timestamp) -> Result<Judged, Refusal> {
     let unverified = |refused: Refused| Refusal::Unverified(refused.findings);
-    let read = Read::new(bytes).map_err(unverified)?;
+    let read = Read::new(&bytes).map_err(unverified)?;
     if let Some(accepted) = present(log, &read)? {
         return Ok(Judged::Present(accepted));
     }
     let said = verify_read(read, policy, now).map_err(unverified)?;
-    Ok(Judged::New(Box::new(Submission::new(said))))
+    Ok(Judged::New(Box::new(Submission::read_from(bytes, said))))
 }
 
 /// Where a bundle is, if exactly this one is in the log. Another one of the same payload is to be verified: it may be

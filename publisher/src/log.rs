@@ -117,9 +117,18 @@ pub struct Submission {
 impl Submission {
     /// Computes all that can be computed of an entry before its place is known.
     pub fn new(said: Said) -> Self {
+        let blob = said.bundle().to_bytes();
+        Self::stored_as(blob, said)
+    }
+
+    /// The same of what was read from these bytes, which nearly always are those that are stored.
+    pub fn read_from(bytes: Vec<u8>, said: Said) -> Self {
+        if said.bundle().is_written_as(&bytes) { Self::stored_as(bytes, said) } else { Self::new(said) }
+    }
+
+    fn stored_as(blob: Vec<u8>, said: Said) -> Self {
         let leaf = said.leaf().to_bytes();
-        let (hash, blob) = (Hash::of_leaf(&leaf), said.bundle().to_bytes());
-        Self { hash, leaf, blob, said: said.without_observations() }
+        Self { hash: Hash::of_leaf(&leaf), leaf, blob, said: said.without_observations() }
     }
 
     /// What is to be logged.

@@ -315,44 +315,15 @@ fn witnessed(bench: &Bench) -> (Running, Keyring) {
 fn what_the_witnesses_did_not_see_is_not_backed_up() {
     let bench = Bench::new();
     let (_witness, keyring) = witnessed(&bench);
-    // More than a tile, and more than a batch, so that there is something to commit before the last one.
-    let bundles: Vec<_> = [honest::signed(&keyring, None)].into_iter().chain((1..300).map(honest::release)).collect();
-    bench.init(&[]);
-    bench.remove("data");
-    store(&bench, "data", &additions(&bundles));
-    let running = bench.serve(&[]);
-    let began = Instant::now();
-    while !running.get("/checkpoint").contains("\n300\n") {
-        assert!(began.elapsed() < SOON, "{}", running.get("/readyz?verbose"));
-        thread::sleep(Duration::from_millis(50));
-    }
-    let refused = |change: fn(&str, &mut Vec<u8>)| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let from = format!("http://{}", listener.local_addr().unwrap());
-        thread::scope(|scope| {
-            scope.spawn(|| lie(&listener, &running, change));
-            let ended = bench.run(&[&["backup", "--from", &from, "--to", "backup"]]);
-            drop(TcpStream::connect(listener.local_addr().unwrap()));
-            ended
-        })
-    };
-    let without_witness = |path: &str, body: &mut Vec<u8>| {
-        if path == "/checkpoint" {
-            let note = String::from_utf8(body.clone()).unwrap();
-            let lines = note.split_inclusive('\n').filter(|line| !line.contains("witness.example.org"));
-            *body = lines.collect::<String>().into_bytes();
-        }
-    };
-    let (exit, said) = refused(without_witness);
-    assert_eq!((exit, said.contains("error[backup-unwitnessed]")), (Some(6), true), "{said}");
+    let running = published(&bench, &[honest::signed(&keyring, None)]);
+    assert_unwitnessed(&bench, &running);
     assert!(!bench.path("backup/checkpoint").exists(), "no checkpoint is kept");
     assert!(!bench.path("backup/store").exists(), "nor any entry");
 
     assert!(backup(&bench, &running).contains(": 300 entries, 300 of them new"));
     let before = fs::read(bench.path("backup/checkpoint")).unwrap();
-    let (exit, said) = refused(without_witness);
-    assert_eq!((exit, said.contains("error[backup-unwitnessed]")), (Some(6), true), "nothing is new: {said}");
-    assert_eq!(fs::read(bench.path("backup/checkpoint")).unwrap(), before);
+    assert_unwitnessed(&bench, &running);
+    assert_eq!(fs::read(bench.path("backup/checkpoint")).unwrap(), before, "nothing is new");
 
     // Whom the log asks is said by the keyring in force at the checkpoint: this one asks nobody.
     let mut without = keyring.clone();
@@ -360,6 +331,55 @@ fn what_the_witnesses_did_not_see_is_not_backed_up() {
     assert_eq!(running.post(&honest::signed(&without, Some(&keyring))), 201);
     assert!(backup(&bench, &running).contains(": 301 entries, 1 of them new"));
     bench.done(&[&CHECK_BACKUP]);
+}
+
+#[test]
+fn a_keyring_among_what_is_new_may_ask_for_witnesses() {
+    let bench = Bench::new();
+    let (_witness, keyring) = witnessed(&bench);
+    let first = honest::keyring();
+    bench.write("first.json", &honest::signed(&first, None));
+    let running = published(&bench, &[honest::signed(&first, None), honest::signed(&keyring, Some(&first))]);
+    assert_unwitnessed(&bench, &running);
+    assert!(!bench.path("backup/store").exists(), "no entry is kept");
+    assert!(backup(&bench, &running).contains(": 300 entries, 300 of them new"));
+    bench.done(&[&CHECK_BACKUP]);
+}
+
+/// A publisher of a log that begins like this and has 300 entries: more than a tile, and more than a batch, so that there
+/// is something to commit before the last one.
+fn published(bench: &Bench, first: &[Vec<u8>]) -> Running {
+    let bundles: Vec<_> = first.iter().cloned().chain((1..).map(honest::release)).take(300).collect();
+    bench.init(&[]);
+    bench.remove("data");
+    store(bench, "data", &additions(&bundles));
+    let running = bench.serve(&[]);
+    let began = Instant::now();
+    while !running.get("/checkpoint").contains("\n300\n") {
+        assert!(began.elapsed() < SOON, "{}", running.get("/readyz?verbose"));
+        thread::sleep(Duration::from_millis(50));
+    }
+    running
+}
+
+/// Nothing is backed up from a publisher whose checkpoint comes without the witness's cosignature.
+fn assert_unwitnessed(bench: &Bench, running: &Running) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let from = format!("http://{}", listener.local_addr().unwrap());
+    let without_witness = |path: &str, body: &mut Vec<u8>| {
+        if path == "/checkpoint" {
+            let note = String::from_utf8(body.clone()).unwrap();
+            let lines = note.split_inclusive('\n').filter(|line| !line.contains("witness.example.org"));
+            *body = lines.collect::<String>().into_bytes();
+        }
+    };
+    let (exit, said) = thread::scope(|scope| {
+        scope.spawn(|| lie(&listener, running, without_witness));
+        let ended = bench.run(&[&["backup", "--from", &from, "--to", "backup"]]);
+        drop(TcpStream::connect(listener.local_addr().unwrap()));
+        ended
+    });
+    assert_eq!((exit, said.contains("error[backup-unwitnessed]")), (Some(6), true), "{said}");
 }
 
 fn body_of(answer: &[u8]) -> &[u8] {

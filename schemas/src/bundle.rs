@@ -192,6 +192,30 @@ impl Bundle {
         serde_json::to_vec(&file).unwrap_or_default()
     }
 
+    /// Whether the bytes that this bundle was read from are those that [`Self::to_bytes`] writes. The payload, which is
+    /// nearly all of them, is not written again to find out: what was decoded strictly is encoded in one way.
+    ///
+    /// ```
+    /// # use smi_schemas::bundle::{Bundle, Signature};
+    /// let bundle = Bundle::new(&[255; 3], Signature { keyid: "57742b03".into(), sig: vec![0; 64] });
+    /// let text = String::from_utf8(bundle.to_bytes()).unwrap();
+    /// for (other, is_same) in [(text.clone(), true), (text.replace("////", r"\/\/\/\/"), false), (text.replace(':', ": "), false)] {
+    ///     assert_eq!(Bundle::read(other.as_bytes()).unwrap(), bundle);
+    ///     assert_eq!(bundle.is_written_as(other.as_bytes()), is_same);
+    /// }
+    /// ```
+    pub fn is_written_as(&self, bytes: &[u8]) -> bool {
+        let Self { payload_type, signature, further, log_entry, .. } = self;
+        let (payload_type, signature) = (payload_type.clone(), signature.clone());
+        let (further, log_entry) = (further.clone(), log_entry.clone());
+        let around = Self { payload_type, payload: Vec::new(), signature, further, log_entry }.to_bytes();
+        let name = br#""payload":""#;
+        let Some(at) = around.windows(name.len()).position(|window| window == name) else { return false };
+        let (before, after) = around.split_at(at + name.len());
+        let payload = bytes.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        payload.is_some_and(|text| !text.contains(&b'"') && !text.contains(&b'\\'))
+    }
+
     /// The bytes of the completed bundle, from its bytes as [`Self::to_bytes`] wrote them before: the entry is put where
     /// it belongs, and nothing is read again. Nothing for bytes that are not so written.
     ///

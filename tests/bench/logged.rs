@@ -13,6 +13,8 @@
 //! - **verify**: each bundle verified strictly, parsed and replayed once (`verify_said`), on every core, and nothing
 //!   else. It is measured before and after the load. Wall time depends on who else uses the machine, so processor time
 //!   for one bundle is printed too; the load's has the clients in it, whose part is named.
+//! - **carry**: as many bytes carried there and back by the same clients, to a server on the same runtime that reads each
+//!   submission and answers with as many bytes as the publisher, and does nothing else.
 //! - **disk**: batches of as many bytes as the load's, appended to a file with one `syncfs` each, and with two, as the
 //!   store needs them.
 //! - **Tessera**: its POSIX storage under its own load tool, where `--peer` names the program that `tests/bench/tessera`
@@ -20,7 +22,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ use smi_tests::vectors::{self, key};
 use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::said::verify_said;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::measure::{self, Folder, per_second, process_time, quantile, thread_time};
@@ -91,8 +93,9 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &Options) {
         let before = floor(&bundles[..options.bundles / 4], &policy);
         let loaded = load(runtime, &policy, &bundles, *clients, options.folder.as_deref());
         let after = floor(&bundles[options.bundles / 4..options.bundles / 2], &policy);
-        report(&loaded, &bundles, *clients, &[before, after]);
-        disk(bundles[0].len(), *clients, options.folder.as_deref());
+        let carried = carry(runtime, &bundles, *clients, loaded.answer_bytes);
+        let written = disk(bundles[0].len(), *clients, options.folder.as_deref());
+        report(&loaded, &bundles, *clients, Cost::mean(&[before, after]), [carried, written]);
     }
     if let Some(peer) = &options.peer {
         let folder = Folder::new("tessera", options.folder.as_deref());
@@ -166,6 +169,15 @@ struct Loaded {
     cost: Cost,
     clients: Duration,
     latencies: Vec<Duration>,
+    answer_bytes: usize,
+}
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    latencies: Vec<Duration>,
+    answer_bytes: usize,
+    processor: Duration,
 }
 
 /// Submits every bundle to a publisher of its own.
@@ -186,21 +198,55 @@ fn load(
         outcome = Some(thread::spawn(move || submitted(address, &bundles, clients)).join().unwrap());
     });
     runtime.block_on(running.stop());
-    let (latencies, clients) = outcome.unwrap();
-    Loaded { cost, clients: clients / u32::try_from(count).unwrap(), latencies }
+    let Seen { latencies, answer_bytes, processor } = outcome.unwrap();
+    Loaded { cost, clients: processor / u32::try_from(count).unwrap(), latencies, answer_bytes }
+}
+
+/// Carries every bundle to a server that only answers.
+fn carry(runtime: &tokio::runtime::Runtime, bundles: &Arc<Vec<Vec<u8>>>, clients: usize, answer_bytes: usize) -> Cost {
+    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let (address, bundles, count) = (listener.local_addr().unwrap(), Arc::clone(bundles), bundles.len());
+    let answer: Arc<[u8]> = {
+        let head = "HTTP/1.1 201 Created\r\ncontent-length: ";
+        let body = vec![b'a'; answer_bytes];
+        [format!("{head}{answer_bytes}\r\n\r\n").as_bytes(), &body].concat().into()
+    };
+    let server = runtime.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while message(&mut stream, &mut request).await {
+                    stream.write_all(&answer).await.unwrap();
+                }
+            });
+        }
+    });
+    let cost = Cost::of(count, || {
+        thread::spawn(move || submitted(address, &bundles, clients)).join().unwrap();
+    });
+    server.abort();
+    cost
 }
 
 /// Submits every bundle, from clients that are all on this thread: the latencies in order, and the thread's time.
-fn submitted(address: SocketAddr, bundles: &[Vec<u8>], clients: usize) -> (Vec<Duration>, Duration) {
+fn submitted(address: SocketAddr, bundles: &[Vec<u8>], clients: usize) -> Seen {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (next, before) = (AtomicUsize::new(0), thread_time());
     let all = (0..clients).map(|_| client(address, bundles, &next));
-    let mut latencies = runtime.block_on(futures_util::future::join_all(all)).concat();
-    latencies.sort();
-    (latencies, thread_time().saturating_sub(before))
+    let mut seen = Seen::default();
+    for (latencies, answer_bytes) in runtime.block_on(futures_util::future::join_all(all)) {
+        seen.latencies.extend(latencies);
+        seen.answer_bytes = seen.answer_bytes.max(answer_bytes);
+    }
+    seen.latencies.sort();
+    Seen { processor: thread_time().saturating_sub(before), ..seen }
 }
 
-async fn client(address: SocketAddr, bundles: &[Vec<u8>], next: &AtomicUsize) -> Vec<Duration> {
+/// Latencies, and the bytes of the last answer.
+async fn client(address: SocketAddr, bundles: &[Vec<u8>], next: &AtomicUsize) -> (Vec<Duration>, usize) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut latencies = Vec::new();
@@ -209,33 +255,36 @@ async fn client(address: SocketAddr, bundles: &[Vec<u8>], next: &AtomicUsize) ->
         let head = format!("POST /v1/bundles HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", bundle.len());
         let started = Instant::now();
         stream.write_all(&[head.as_bytes(), bundle].concat()).await.unwrap();
-        answered(&mut stream, &mut answer).await;
+        assert!(message(&mut stream, &mut answer).await, "the publisher hung up");
         latencies.push(started.elapsed());
         assert!(answer.starts_with(b"HTTP/1.1 201 "), "{}", String::from_utf8_lossy(&answer));
     }
-    latencies
+    (latencies, answer.len())
 }
 
-/// Reads one answer, head and body.
-async fn answered(stream: &mut TcpStream, answer: &mut Vec<u8>) {
-    answer.clear();
+/// Reads one message, head and body, unless the other side hung up.
+async fn message(stream: &mut TcpStream, message: &mut Vec<u8>) -> bool {
+    message.clear();
     let mut end = None;
-    while end.is_none_or(|end| answer.len() < end) {
-        answer.reserve(64 * 1024);
-        assert!(stream.read_buf(answer).await.unwrap() > 0, "the publisher hung up");
+    while end.is_none_or(|end| message.len() < end) {
+        message.reserve(64 * 1024);
+        if stream.read_buf(message).await.unwrap() == 0 {
+            return false;
+        }
         if end.is_none()
-            && let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n")
+            && let Some(head) = message.windows(4).position(|window| window == b"\r\n\r\n")
         {
-            let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
+            let text = String::from_utf8_lossy(&message[..head]).to_ascii_lowercase();
             let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
             end = Some(head + 4 + length.unwrap());
         }
     }
+    true
 }
 
-fn report(loaded: &Loaded, bundles: &[Vec<u8>], clients: usize, floors: &[Cost]) {
+fn report(loaded: &Loaded, bundles: &[Vec<u8>], clients: usize, floor: Cost, [carried, written]: [Cost; 2]) {
     let Loaded { cost, latencies, .. } = loaded;
-    let floor = Cost::mean(floors);
+    let all = floor.processor + carried.processor + written.processor;
     let bound = cost.wall * u32::try_from(clients).unwrap();
     println!("logged    {clients} clients, {} bytes a bundle", bundles[0].len());
     println!("  rate    {} bundles/s", per_second(cost.wall));
@@ -252,29 +301,41 @@ fn report(loaded: &Loaded, bundles: &[Vec<u8>], clients: usize, floors: &[Cost])
         super::ratio(cost.processor, floor.processor),
         super::ratio(cost.processor.saturating_sub(loaded.clients), floor.processor),
     );
+    println!(
+        "  all     {} us: the floor, {} us to carry {} and {} bytes, {} us to write; ratio {}",
+        all.as_micros(),
+        carried.processor.as_micros(),
+        bundles[0].len(),
+        loaded.answer_bytes,
+        written.processor.as_micros(),
+        super::ratio(cost.processor, all),
+    );
 }
 
-/// As many bytes as the load's batches have, made durable and nothing else.
-fn disk(bytes: usize, clients: usize, folder: Option<&Path>) {
+/// As many bytes as the load's batches have, made durable and nothing else: what it costs with as many barriers as the
+/// store needs.
+fn disk(bytes: usize, clients: usize, folder: Option<&Path>) -> Cost {
     let folder = Folder::new("disk", folder);
     let batch = clients.min(MAX_BATCH_BYTES / bytes);
     let contents = vec![7; batch * bytes];
-    for barriers in [1, 2] {
+    let each = [1, 2].map(|barriers| {
         let path = folder.path().join("batches");
         let mut file = File::create(&path).unwrap();
         let handle = File::open(folder.path()).unwrap();
-        let started = Instant::now();
-        for _ in 0..BATCHES {
-            file.write_all(&contents).unwrap();
-            sync_file_system(&handle).unwrap();
-            if barriers == 2 {
-                // Where the store writes what is small.
-                file.write_all(&contents[..batch]).unwrap();
+        let each = Cost::of(BATCHES * batch, || {
+            for _ in 0..BATCHES {
+                file.write_all(&contents).unwrap();
                 sync_file_system(&handle).unwrap();
+                if barriers == 2 {
+                    // Where the store writes what is small.
+                    file.write_all(&contents[..batch]).unwrap();
+                    sync_file_system(&handle).unwrap();
+                }
             }
-        }
-        let each = started.elapsed() / u32::try_from(BATCHES * batch).unwrap();
-        println!("  disk    {} bundles/s in batches of {batch} with {barriers} barriers", per_second(each));
+        });
+        println!("disk      {} bundles/s in batches of {batch} with {barriers} barriers", per_second(each.wall));
         fs::remove_file(path).unwrap();
-    }
+        each
+    });
+    each[1]
 }

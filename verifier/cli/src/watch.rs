@@ -85,10 +85,11 @@ impl Watching<'_> {
     async fn run(&mut self) -> Result<Exit, AuditError> {
         let interval = Duration::from_secs(self.arguments.interval);
         loop {
-            let round = self.round().await?;
-            // A crash before here: what was told is told again. The other way round it would never be told.
-            self.remember(matches!(round, Round::Next(Exit::Success)))?;
-            match round {
+            let round = self.round().await;
+            // A crash before here: what was told is told again. The other way round it would never be told. Where nobody
+            // listened, what was seen is kept all the same, as not sound.
+            self.remember(matches!(round, Ok(Round::Next(Exit::Success))))?;
+            match round? {
                 Round::Next(_) if !self.arguments.once => sleep(interval).await,
                 Round::Next(exit) | Round::Last(exit) => return Ok(exit),
             }
@@ -117,8 +118,6 @@ impl Watching<'_> {
         let news = &mut self.news;
         let answered = run(&mut self.audit, &self.source, now, |entry| news.take(entry)).await;
         self.under_way = answered.is_err().then_some(now);
-        // Who listens may be gone, and what was seen must not be forgotten for that.
-        self.remember(false)?;
         if let Err(unanswered) = answered {
             // What was read is kept, and read on from there.
             return self.stand(&Found::new(Code::AuditUnreachable, unanswered.to_string()), false);
