@@ -129,6 +129,17 @@ async fn fetch(
     addresses: &[Option<Resource>],
 ) -> Result<Chunk, Unanswered> {
     let after = first.checked_sub(1);
+    let some = addresses.chunks(AT_A_TIME).map(|addresses| judged(source, examiner, addresses));
+    let bundles = try_join_all(some).await?.into_iter().flatten().collect();
+    Ok(Chunk { after, page: source.get(Resource::Feed { after }).await?, bundles })
+}
+
+/// Fetches bundles and judges them as soon as they are there, so that few are held that nobody has looked at.
+async fn judged(
+    source: &Source,
+    examiner: &RwLock<Examiner>,
+    addresses: &[Option<Resource>],
+) -> Result<Vec<Result<Examined, Resource>>, Unanswered> {
     let bundle = |address: &Option<Resource>| {
         let address = *address;
         async move {
@@ -140,22 +151,10 @@ async fn fetch(
         }
     };
     let bundles = try_join_all(addresses.iter().map(bundle)).await?;
-    let page = source.get(Resource::Feed { after }).await?;
     let examiner = examiner.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut bundles = bundles.into_iter().peekable();
-    let mut judging = Vec::new();
-    while bundles.peek().is_some() {
-        let some: Vec<_> = bundles.by_ref().take(AT_A_TIME).collect();
-        let examiner = examiner.clone();
-        judging.push(spawn_blocking(move || some.into_iter().map(|one| examined(&examiner, one)).collect::<Vec<_>>()));
-    }
-    let mut bundles = Vec::with_capacity(addresses.len());
-    for judged in judging {
-        // Nothing that is judged can panic; if it did, nothing was decided.
-        let judged = judged.await.map_err(|error| Unanswered::new(Resource::Checkpoint, error.to_string()))?;
-        bundles.extend(judged);
-    }
-    Ok(Chunk { after, page, bundles })
+    let judging = spawn_blocking(move || bundles.into_iter().map(|one| examined(&examiner, one)).collect());
+    // Nothing that is judged can panic; if it did, nothing was decided.
+    judging.await.map_err(|error| Unanswered::new(Resource::Checkpoint, error.to_string()))
 }
 
 fn examined(examiner: &Examiner, (what, answer): (Resource, Answer)) -> Result<Examined, Resource> {
