@@ -4,7 +4,7 @@
 //! the other. What was admitted when it was logged is what a check of the store and a backup admit.
 
 use smi_keys::keyring::Keyring;
-use smi_verifier::policy::{Policy, Receipts, Suites};
+use smi_verifier::policy::{Policy, Suites};
 
 /// What the name of a demonstration's log begins with.
 const DEMONSTRATION: &str = "demo.";
@@ -16,15 +16,7 @@ pub fn is_demonstration(origin: &str) -> bool {
 
 /// What results are verified by when they are logged. Its keyring is empty: the log's own takes its place.
 pub fn policy(suites: Suites, allow_sandbox: bool, allow_draft: bool) -> Policy {
-    Policy {
-        keyring: Keyring::default(),
-        suites,
-        allow_sandbox,
-        allow_draft,
-        publication: true,
-        receipts: Receipts::Ignore,
-        max_age_seconds: None,
-    }
+    Policy { allow_sandbox, allow_draft, ..Policy::of_log(Keyring::default(), suites) }
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ use smi_verifier::merkle::{Hash, TILE_WIDTH, Tree};
 use smi_verifier::note::{Checkpoint, MAX_NOTE_BYTES, Note, NoteKey, SignedCheckpoint, open};
 use smi_verifier::policy::Suites;
 use smi_verifier::receipt::{log_key, quorum};
-use smi_verifier::said::{Trusted, What, verify_first};
+use smi_verifier::said::{Trusted, verify_first};
 use smi_verifier::tile::{
     MAX_ENTRY_TILE_BYTES, MAX_HASH_TILE_BYTES, TileKind, TilePath, decode_entries, decode_hashes,
 };
@@ -437,12 +437,9 @@ impl Remote {
         let bytes = self.tile(&tile, MAX_ENTRY_TILE_BYTES).await?;
         let leaves = decode_entries(&bytes, tile.width()).map_err(|error| differs(&format!("{tile}: {error}")))?;
         let bundle = self.bundle_of(leaves.first().copied().unwrap_or_default()).await?;
-        let said = verify_first(&bundle);
-        let said = said.map_err(|refused| WrongEntry::Unverified { index: 0, findings: refused.findings })?;
-        let anchor = match said.says() {
-            What::Keyring(first, _) => Anchor::named_by(first),
-            _ => None,
-        };
+        let first = verify_first(&bundle);
+        let first = first.map_err(|refused| WrongEntry::Unverified { index: 0, findings: refused.findings })?;
+        let anchor = first.said().keyring().and_then(|keyring| Anchor::named_by(keyring));
         anchor.ok_or_else(|| differs("the log's first keyring names no log"))
     }
 }

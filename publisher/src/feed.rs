@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use axum::body::Bytes;
 use smi_schemas::bundle::{Bundle, LogEntry};
 use smi_schemas::codes::Code;
 use smi_schemas::feed::{Entry, Page};
@@ -22,6 +23,9 @@ use crate::store::{Damage, Store, StoreError};
 /// Entries of one page.
 pub const PAGE_ENTRIES: u64 = 100;
 
+/// Entries that are read before they are folded: a head that was not shown for long has many.
+const FOLDED_AT_ONCE: usize = 1024;
+
 /// A head that readers are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -32,6 +36,21 @@ pub struct Published {
     /// What the cosignatures prove; none where no quorum is asked for.
     pub times: Option<Times>,
 }
+
+/// What is stored of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where.
+    pub index: u64,
+    /// Its leaf.
+    pub leaf: Vec<u8>,
+    /// The bundle as it was signed.
+    pub bundle: Vec<u8>,
+}
+
+/// A bundle with its log entry, in parts that follow one another: nearly all of it is what was stored, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed(pub [Bytes; 3]);
 
 /// The log as readers see it, and the fold of its entries.
 pub struct Feed {
@@ -90,17 +109,21 @@ impl Feed {
             let keyring = recover::keyring(&*self.store, &entry)?;
             Ok((entry, keyring))
         };
-        let shown = self.view().size();
-        let entries = (shown..size).map(read).collect::<Result<Vec<_>, FeedError>>()?;
-        // The fold is left consistent by whatever panicked: an entry is added whole or not at all.
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        for (entry, keyring) in entries {
-            // Somebody else may have caught up meanwhile.
-            if entry.index == view.size() {
-                view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
+        loop {
+            let shown = self.view().size();
+            if shown >= size {
+                return Ok(());
+            }
+            let next = (shown..size).take(FOLDED_AT_ONCE).map(read).collect::<Result<Vec<_>, FeedError>>()?;
+            // The fold is left consistent by whatever panicked: an entry is added whole or not at all.
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            for (entry, keyring) in next {
+                // Somebody else may have caught up meanwhile.
+                if entry.index == view.size() {
+                    view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
+                }
             }
         }
-        Ok(())
     }
 
     /// The fold so far.
@@ -151,45 +174,38 @@ impl Feed {
         }
     }
 
-    /// A bundle with its log entry under a head that was published.
-    pub fn completed(&self, payload: &Digest, published: &Published) -> Result<Vec<u8>, FeedError> {
-        let stored = self.store.blob(payload)?.ok_or(FeedError::Absent { what: "the bundle" })?;
-        Ok(self.complete(&stored, payload, published)?.0)
+    /// What is stored of an entry, published or not.
+    pub fn stored(&self, payload: &Digest) -> Result<Stored, FeedError> {
+        let absent = || FeedError::Absent { what: "the entry" };
+        let index = self.store.index_of(payload)?.ok_or_else(absent)?;
+        let bundle = self.store.blob(payload)?.ok_or_else(absent)?;
+        Ok(Stored { index, leaf: self.leaf(index)?, bundle })
     }
 
-    /// The same for whoever has the bundle's bytes as they are stored; and the proof alone.
-    pub fn complete(
-        &self,
-        stored: &[u8],
-        payload: &Digest,
-        published: &Published,
-    ) -> Result<(Vec<u8>, TlogProof), FeedError> {
-        let (index, hashes, leaf) = self.proof(payload, published)?;
+    /// The proof of an entry under a head that was published.
+    pub fn tlog_proof(&self, index: u64, published: &Published) -> Result<TlogProof, FeedError> {
+        let hashes = self.inclusion(index, published.checkpoint.size())?;
+        Ok(TlogProof { index, hashes, checkpoint: published.note.clone(), extra: None })
+    }
+
+    /// Proves what is stored under a head that was published, without asking the store: in the bundle, and alone.
+    pub fn prove(&self, stored: Stored, published: &Published) -> Result<(Completed, TlogProof), FeedError> {
+        let Stored { index, leaf, bundle } = stored;
+        let proof = self.tlog_proof(index, published)?;
         let entry = LogEntry {
             index,
             log_id: *self.log.key_hash(),
             root: *published.checkpoint.root().as_bytes(),
             size: published.checkpoint.size(),
-            hashes: hashes.iter().map(|hash| *hash.as_bytes()).collect(),
+            hashes: proof.hashes.iter().map(|hash| *hash.as_bytes()).collect(),
             checkpoint: String::from_utf8_lossy(&published.note.to_bytes()).into_owned(),
             body: leaf,
         };
-        let bundle = Bundle::complete(stored, &entry);
-        let bundle = bundle.ok_or(StoreError::Damaged { damage: Damage::Blob { index } })?;
-        Ok((bundle, TlogProof { index, hashes, checkpoint: published.note.clone(), extra: None }))
-    }
-
-    /// The proof of an entry under a head that was published.
-    pub fn tlog_proof(&self, payload: &Digest, published: &Published) -> Result<TlogProof, FeedError> {
-        let (index, hashes, _) = self.proof(payload, published)?;
-        Ok(TlogProof { index, hashes, checkpoint: published.note.clone(), extra: None })
-    }
-
-    fn proof(&self, payload: &Digest, published: &Published) -> Result<(u64, Vec<Hash>, Vec<u8>), FeedError> {
-        let absent = || FeedError::Absent { what: "the entry" };
-        let index = self.store.index_of(payload)?.ok_or_else(absent)?;
-        let hashes = self.inclusion(index, published.checkpoint.size())?;
-        Ok((index, hashes, self.leaf(index)?))
+        let completion = Bundle::completion(&bundle, &entry);
+        let (place, text) = completion.ok_or(StoreError::Damaged { damage: Damage::Blob { index } })?;
+        let mut before = Bytes::from(bundle);
+        let after = before.split_off(place);
+        Ok((Completed([before, text.into(), after]), proof))
     }
 
     /// The proof that an entry is in the tree of a size.

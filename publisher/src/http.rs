@@ -2,7 +2,7 @@
 //!
 //! | road | |
 //! |---|---|
-//! | `POST /v1/bundles` | 201 with [`Logged`] when it is durable, signed and published; 200 when it was there already; 202 when the witnesses are still asked |
+//! | `POST /v1/bundles` | 201 with [`Taken`] when it is durable, signed and published; 200 when it was there already; 202 when the witnesses are still asked |
 //! | `GET /v1/bundles/sha256:PAYLOAD` | the bundle as it was signed, immutable |
 //! | `GET /v1/bundles/sha256:PAYLOAD/completed` | the same with its log entry: a Sigstore bundle that proves itself |
 //! | `GET /v1/bundles/sha256:PAYLOAD/tlog-proof` | the proof alone, as a C2SP tlog-proof |
@@ -36,8 +36,8 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRef, FromRequestParts, Path, RawQuery, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, LOCATION, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
@@ -46,7 +46,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use smi_schemas::bundle::{MAX_BUNDLE_BYTES, MEDIA_TYPE};
@@ -61,9 +61,9 @@ use tokio::task::spawn_blocking;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use crate::feed::{Feed, FeedError, Published};
-use crate::intake::{Accepted, Intake, Room};
-use crate::log::{Answer, Head};
+use crate::feed::{Completed, Feed, FeedError, Published};
+use crate::intake::{Intake, Room};
+use crate::log::{Answer, Head, Logged};
 use crate::meters::{Meters, Submitted};
 use crate::problem::Problem;
 
@@ -110,16 +110,16 @@ pub struct Publisher {
     pub streams: Arc<Semaphore>,
 }
 
-/// What a submission is answered with: JSON with these fields, where there is no proof without `bundle`, the completed
-/// bundle, and `tlogProof`, the proof alone as text.
+/// What a submission is answered with: JSON with these fields, of which `proof` is two, `bundle`, the completed bundle,
+/// and `tlogProof`, the proof alone as text.
 #[derive(Debug)]
-pub struct Logged {
+pub struct Taken {
     /// Its index.
     pub index: u64,
     /// What it is known by.
     pub payload: Digest,
     /// The completed bundle and the proof alone, once its head is published.
-    pub proof: Option<(Vec<u8>, TlogProof)>,
+    pub proof: Option<(Completed, TlogProof)>,
     /// Where to ask for its state, while its head is not published.
     pub status: Option<String>,
 }
@@ -337,7 +337,7 @@ async fn submitted(publisher: &Publisher, reads: &Reads, body: Body) -> Result<R
     let (bytes, room) = read.map_err(slow)??;
     let head = publisher.published.borrow().as_ref().and_then(|head| head.current_at());
     let answer = publisher.intake.accept(bytes, room, (publisher.clock)(), head).await;
-    let Accepted { answer, stored } = answer.map_err(|refusal| Problem::from(refusal.findings()))?;
+    let Logged { answer, stored } = answer.map_err(|refusal| Problem::from(refusal.findings()))?;
     let (status, index, payload) = match answer {
         Answer::Added { index, digest } => (StatusCode::CREATED, index, digest),
         Answer::Present { index, digest } => (StatusCode::OK, index, digest),
@@ -345,44 +345,50 @@ async fn submitted(publisher: &Publisher, reads: &Reads, body: Body) -> Result<R
     let (status, location, body) = match publisher.publication(index).await {
         None => {
             let status = format!("/v1/lookup?sha256={}", payload.hex());
-            let logged = Logged { index, payload, proof: None, status: Some(status.clone()) };
-            (StatusCode::ACCEPTED, status, logged.to_bytes())
+            let taken = Taken { index, payload, proof: None, status: Some(status.clone()) };
+            (StatusCode::ACCEPTED, status, taken.into_json())
         }
         Some(head) => {
-            let proof = reads.ask(move |feed| match stored {
-                Some(stored) => feed.complete(&stored, &payload, &head),
-                None => feed.complete(&feed.bundle(&payload)?, &payload, &head),
-            });
-            let proof = proof.await?;
-            let logged = Logged { index, payload, proof: Some(proof), status: None };
-            (status, format!("/v1/bundles/{payload}"), logged.to_bytes())
+            let stored = match stored {
+                Some(stored) => stored,
+                None => reads.ask(move |feed| feed.stored(&payload)).await?,
+            };
+            let proof = publisher.feed.prove(stored, &head).map_err(|error| failed(&error))?;
+            let taken = Taken { index, payload, proof: Some(proof), status: None };
+            (status, format!("/v1/bundles/{payload}"), taken.into_json())
         }
     };
-    let mut response = (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+    let json = HeaderValue::from_static("application/json");
+    let mut response = (status, [(CONTENT_TYPE, json)], in_parts(body)).into_response();
     response.headers_mut().extend(HeaderValue::from_str(&location).ok().map(|location| (LOCATION, location)));
     Ok(response)
 }
 
-impl Logged {
-    /// The answer's bytes. The bundle is JSON that was written here, so that it is put in as it is.
-    fn to_bytes(&self) -> Vec<u8> {
+impl Taken {
+    /// The answer, in parts. The bundle is JSON that was written here, so that it is put in as it is.
+    fn into_json(self) -> Vec<Bytes> {
         let Self { index, payload, proof, status } = self;
-        let mut bytes = format!(r#"{{"index":{index},"payload":"{payload}""#).into_bytes();
-        if let Some((bundle, proof)) = proof {
-            let proof = serde_json::Value::from(String::from_utf8_lossy(&proof.to_bytes())).to_string();
-            let parts = [br#","bundle":"#, bundle.as_slice(), br#","tlogProof":"#, proof.as_bytes()];
-            bytes.reserve(parts.iter().map(|part| part.len()).sum());
-            for part in parts {
-                bytes.extend_from_slice(part);
-            }
+        let mut parts = vec![format!(r#"{{"index":{index},"payload":"{payload}""#).into()];
+        if let Some((Completed(bundle), proof)) = proof {
+            let proof = serde_json::Value::from(String::from_utf8_lossy(&proof.to_bytes()));
+            parts.push(Bytes::from_static(br#","bundle":"#));
+            parts.extend(bundle);
+            parts.push(format!(r#","tlogProof":{proof}"#).into());
         }
         if let Some(status) = status {
             // It is a path that has no mark in it.
-            bytes.extend(format!(r#","status":"{status}""#).into_bytes());
+            parts.push(format!(r#","status":"{status}""#).into());
         }
-        bytes.push(b'}');
-        bytes
+        parts.push(Bytes::from_static(b"}"));
+        parts
     }
+}
+
+/// An answer of parts, which are sent as they are instead of being copied into one.
+fn in_parts(parts: Vec<Bytes>) -> impl IntoResponse {
+    let length: usize = parts.iter().map(Bytes::len).sum();
+    let body = Body::from_stream(stream::iter(parts.into_iter().map(Ok::<_, Infallible>)));
+    ([(CONTENT_LENGTH, HeaderValue::from(length))], body)
 }
 
 /// Reads a submission. Room is taken as it arrives: who declares much and sends nothing holds none.
@@ -421,8 +427,8 @@ async fn completed(
     Part(payload): Part,
 ) -> Result<Response, Problem> {
     let (payload, head) = (digest(&payload)?, publisher.published()?);
-    let bundle = reads.ask(move |feed| feed.completed(&payload, &head)).await?;
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], bundle).into_response())
+    let (Completed(bundle), _) = reads.ask(move |feed| feed.prove(feed.stored(&payload)?, &head)).await?;
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], in_parts(bundle.into())).into_response())
 }
 
 async fn tlog_proof(
@@ -431,7 +437,11 @@ async fn tlog_proof(
     Part(payload): Part,
 ) -> Result<Response, Problem> {
     let (payload, head) = (digest(&payload)?, publisher.published()?);
-    let proof = reads.ask(move |feed| feed.tlog_proof(&payload, &head)).await?;
+    let proof = reads.ask(move |feed| {
+        let place = feed.place(&payload)?.ok_or(FeedError::Absent { what: "the entry" })?;
+        feed.tlog_proof(place.index, &head)
+    });
+    let proof = proof.await?;
     Ok(([(CONTENT_TYPE, TEXT)], proof.to_bytes()).into_response())
 }
 

@@ -13,20 +13,20 @@
 //! there are; both stay taken by the work of a client that has hung up.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread;
 use std::time::Duration;
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use smi_keys::KeyId;
 use smi_schemas::Timestamp;
 use smi_schemas::codes::Code;
 use smi_verifier::policy::{Policy, Receipts};
 use smi_verifier::said::{Read, Said, Trusted, What, verify_read};
 use smi_verifier::{Finding, Refused};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::log::{Answer, Log, Submission, SubmitError};
+use crate::log::{Answer, Log, Logged, Submission, SubmitError};
 
 /// How long ago a result may have been finished.
 pub const MAX_AGE: Duration = Duration::from_hours(30 * 24);
@@ -37,34 +37,37 @@ pub const DAILY_QUOTA: u32 = 288;
 /// Bytes of submissions that are held at most before they are verified.
 pub const MAX_UNVERIFIED_BYTES: usize = 256 * 1024 * 1024;
 
+/// Submissions for each thread that verifies: one that it has, and one that it need not wait for.
+const TURNS: usize = 2;
+
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// What is accepted, and where it goes.
 #[derive(Debug)]
 pub struct Intake {
+    rules: Arc<Rules>,
+    /// Signature, replay and leaf are work for a processor, not for the threads that wait for sockets: as many threads
+    /// as there are processors, so that who came first is answered first, and always the same, whose caches are warm.
+    verifiers: ThreadPool,
+    /// Submissions that these have, or have ready.
+    turns: Arc<Semaphore>,
+    /// Bytes that may still be held.
+    room: Arc<Semaphore>,
+}
+
+/// What submissions are held against.
+#[derive(Debug)]
+struct Rules {
     policy: RwLock<Arc<Policy>>,
     quota: u32,
     /// The day, and what each key has submitted in it.
     submitted: Mutex<(i64, BTreeMap<KeyId, u32>)>,
-    /// Verifications at once.
-    turns: Arc<Semaphore>,
-    /// Bytes that may still be held.
-    room: Arc<Semaphore>,
     log: Log,
 }
 
 /// Room for the bytes of a submission, until it is dropped.
 #[derive(Debug, Default)]
 pub struct Room(Option<OwnedSemaphorePermit>);
-
-/// A submission that has an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Where it is.
-    pub answer: Answer,
-    /// The bundle as it is stored, if that is the bundle which was submitted.
-    pub stored: Option<Vec<u8>>,
-}
 
 /// Why a submission has no entry.
 #[derive(Debug, thiserror::Error)]
@@ -98,16 +101,20 @@ impl Refusal {
 impl Intake {
     /// An intake under a policy, which is a publisher's whatever it says about publication, and of which the log's own
     /// keyring replaces the keyring.
-    pub fn new(policy: Policy, quota: u32, log: Log) -> Self {
+    pub fn new(policy: Policy, quota: u32, log: Log) -> io::Result<Self> {
         let policy = Policy { publication: true, receipts: Receipts::Ignore, ..policy };
-        let turns = Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZeroUsize::get)));
+        // Whoever waits for what panicked is told so by a channel that breaks.
+        let verifiers = ThreadPoolBuilder::new().thread_name(|_| "verify".to_owned()).panic_handler(drop).build();
+        let verifiers = verifiers.map_err(io::Error::other)?;
+        let turns = Arc::new(Semaphore::new(TURNS * verifiers.current_num_threads()));
         let room = Arc::new(Semaphore::new(MAX_UNVERIFIED_BYTES));
-        Self { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), turns, room, log }
+        let rules = Rules { policy: RwLock::new(Arc::new(policy)), quota, submitted: Mutex::default(), log };
+        Ok(Self { rules: Arc::new(rules), verifiers, turns, room })
     }
 
     /// Whether a submission can be expected to be logged.
     pub fn ready(&self) -> Result<(), SubmitError> {
-        self.log.ready()
+        self.rules.log.ready()
     }
 
     /// Takes room for so many more bytes of a submission.
@@ -129,30 +136,47 @@ impl Intake {
         room: Room,
         now: Timestamp,
         head: Option<Timestamp>,
-    ) -> Result<Accepted, Refusal> {
-        let (policy, log) = (self.policy(), self.log.clone());
-        // Signature, replay and leaf are work for a processor, not for the threads that wait for sockets; and no more at
-        // once than there are processors, so that who came first is answered first. The semaphore is never closed.
+    ) -> Result<Logged, Refusal> {
+        // The semaphore is never closed.
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
-        let judged = tokio::task::spawn_blocking(move || {
-            let judged = judged(&log, bytes, &policy, now);
+        let (rules, expected) = (Arc::clone(&self.rules), self.rules.log.expect());
+        let (answer, answered) = oneshot::channel();
+        self.verifiers.spawn_fifo(move || {
+            let judged = rules.judged(bytes, now, head.unwrap_or(now));
             // Not before: nobody may be waiting any more, and the work is done all the same.
             drop(turn);
-            (judged, room)
+            match judged {
+                // What nobody waits for any more is not logged, and costs its signer nothing.
+                _ if answer.is_closed() => {}
+                Ok(Judged::New(submission)) => match rules.within_quota(submission.said(), now) {
+                    Ok(()) => {
+                        let tell = |logged: Result<_, SubmitError>| drop(answer.send(logged.map_err(Refusal::from)));
+                        rules.log.enqueue(*submission, expected, tell);
+                    }
+                    Err(refusal) => drop(answer.send(Err(refusal))),
+                },
+                Ok(Judged::Present(logged)) => drop(answer.send(Ok(logged))),
+                Err(refusal) => drop(answer.send(Err(refusal))),
+            }
+            // The log has made its own, or has refused.
+            drop(room);
         });
-        // The room is given back when the log has made its own, or has refused.
-        let (judged, _room) = judged.await.map_err(|_| Refusal::Log(SubmitError::Stopped))?;
-        let submission = match judged? {
-            Judged::Present(accepted) => return Ok(accepted),
-            Judged::New(submission) => submission,
-        };
-        recent(submission.said(), head.unwrap_or(now))?;
-        self.within_quota(submission.said(), now)?;
-        let stored = submission.blob().to_owned();
-        let answer = self.log.submit(*submission).await?;
-        // What was there already may be another bundle of the same payload.
-        let stored = matches!(answer, Answer::Added { .. }).then_some(stored);
-        Ok(Accepted { answer, stored })
+        answered.await.unwrap_or(Err(Refusal::Log(SubmitError::Stopped)))
+    }
+}
+
+impl Rules {
+    /// What a submission is, if it is sound and no older than may be at the time of the newest head.
+    fn judged(&self, bytes: Vec<u8>, now: Timestamp, head: Timestamp) -> Result<Judged, Refusal> {
+        let unverified = |refused: Refused| Refusal::Unverified(refused.findings);
+        let read = Read::new(&bytes).map_err(unverified)?;
+        if let Some(logged) = present(&self.log, &read)? {
+            return Ok(Judged::Present(logged));
+        }
+        let signed = verify_read(read, &self.policy(), now).map_err(unverified)?;
+        recent(signed.said(), head)?;
+        let (leaf, rewritten) = (signed.leaf(), signed.rewritten());
+        Ok(Judged::New(Box::new(Submission::of(signed.into_said(), &leaf, rewritten.unwrap_or(bytes)))))
     }
 
     /// The policy with the keyring in force.
@@ -191,27 +215,17 @@ impl Intake {
 
 /// What a submission is found to be.
 enum Judged {
-    Present(Accepted),
+    Present(Logged),
     New(Box<Submission>),
-}
-
-fn judged(log: &Log, bytes: Vec<u8>, policy: &Policy, now: Timestamp) -> Result<Judged, Refusal> {
-    let unverified = |refused: Refused| Refusal::Unverified(refused.findings);
-    let read = Read::new(&bytes).map_err(unverified)?;
-    if let Some(accepted) = present(log, &read)? {
-        return Ok(Judged::Present(accepted));
-    }
-    let said = verify_read(read, policy, now).map_err(unverified)?;
-    Ok(Judged::New(Box::new(Submission::read_from(bytes, said))))
 }
 
 /// Where a bundle is, if exactly this one is in the log. Another one of the same payload is to be verified: it may be
 /// another's, who has not signed at all.
-fn present(log: &Log, read: &Read) -> Result<Option<Accepted>, SubmitError> {
+fn present(log: &Log, read: &Read<'_>) -> Result<Option<Logged>, SubmitError> {
     let digest = read.payload();
     let Some((index, stored)) = log.logged(&digest)? else { return Ok(None) };
     let answer = Answer::Present { index, digest };
-    Ok((stored == read.bundle().to_bytes()).then_some(Accepted { answer, stored: Some(stored) }))
+    Ok((stored == read.bundle().to_bytes()).then_some(Logged { answer, stored: None }))
 }
 
 fn recent(said: &Said, head: Timestamp) -> Result<(), Refusal> {

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A caller has verified what it submits, and waits. A thread takes all that wait, as one batch, up to the store's
-//! [`MAX_BATCH`] and [`MAX_BATCH_BYTES`]; while it commits, the next batch gathers. So one barrier on the device
-//! serves many callers, and a lone one waits for nobody.
+//! [`MAX_BATCH`] and [`MAX_BATCH_BYTES`]; while it commits, the next batch gathers, and goes on gathering for [`PACE`]
+//! as long as somebody said that more is on its way ([`Log::expect`]). So one barrier on the device serves many callers
+//! however fast the device is, and a lone one waits for nobody.
 //!
 //! What order decides is asked of the [`Ledger`], one submission after the other. The same digest is committed once:
 //! who submits it again, whether in the same batch, a year later or after a crash, is told where it is. That makes
@@ -24,6 +25,7 @@
 //! changed anything of it is refused.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
@@ -32,15 +34,20 @@ use smi_keys::SigningKey;
 use smi_schemas::Digest;
 use smi_schemas::codes::Code;
 use smi_schemas::feed::Entry;
+use smi_schemas::leaf::Leaf;
 use smi_verifier::Finding;
 use smi_verifier::ledger::Ledger;
 use smi_verifier::merkle::{Hash, Tree};
 use smi_verifier::note::{Checkpoint, CheckpointError, KeyKind, NoteKey, NoteKeyError, open, sign_checkpoint};
-use smi_verifier::said::{Said, Trusted, What};
+use smi_verifier::said::{Said, Signed, Trusted};
 use smi_verifier::view::View;
+use tokio::runtime::{self, Runtime};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout_at;
 
 use crate::cell::{Cell, CellError};
+use crate::feed::Stored;
 use crate::recover::{self, Recovered, encode};
 use crate::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, Store, StoreError};
 
@@ -53,6 +60,9 @@ pub const MAX_WAITING: usize = 1024;
 /// Bytes that submissions occupy at most while they wait.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long after one batch the next one begins, at the latest, while more is on its way to be in it.
+pub const PACE: Duration = Duration::from_millis(20);
+
 /// How long a batch that failed is held against the log: somebody must be let through to find out that it no longer does.
 pub const UNREADY: Duration = Duration::from_secs(30);
 
@@ -62,6 +72,8 @@ pub struct Log {
     queue: mpsc::Sender<Message>,
     /// Bytes that may still wait.
     room: Arc<Semaphore>,
+    /// Submissions that are on their way.
+    expected: Arc<AtomicUsize>,
     /// Its sender belongs to the writer: it is gone when the writer is.
     head: watch::Receiver<Arc<Head>>,
     trusted: watch::Receiver<Option<Arc<Trusted>>>,
@@ -116,19 +128,15 @@ pub struct Submission {
 
 impl Submission {
     /// Computes all that can be computed of an entry before its place is known.
-    pub fn new(said: Said) -> Self {
-        let blob = said.bundle().to_bytes();
-        Self::stored_as(blob, said)
+    pub fn new(signed: Signed<'_>) -> Self {
+        let (leaf, blob) = (signed.leaf(), signed.bundle().to_bytes());
+        Self::of(signed.into_said(), &leaf, blob)
     }
 
-    /// The same of what was read from these bytes, which nearly always are those that are stored.
-    pub fn read_from(bytes: Vec<u8>, said: Said) -> Self {
-        if said.bundle().is_written_as(&bytes) { Self::stored_as(bytes, said) } else { Self::new(said) }
-    }
-
-    fn stored_as(blob: Vec<u8>, said: Said) -> Self {
-        let leaf = said.leaf().to_bytes();
-        Self { hash: Hash::of_leaf(&leaf), leaf, blob, said: said.without_observations() }
+    /// The same for whoever has its leaf, and its bytes as they are stored.
+    pub(crate) fn of(said: Said, leaf: &Leaf, blob: Vec<u8>) -> Self {
+        let leaf = leaf.to_bytes();
+        Self { hash: Hash::of_leaf(&leaf), leaf, blob, said }
     }
 
     /// What is to be logged.
@@ -141,6 +149,10 @@ impl Submission {
         &self.blob
     }
 }
+
+/// That a submission is on its way to the log, until it is there or this is dropped.
+#[derive(Debug)]
+pub struct Expected(Arc<AtomicUsize>);
 
 /// Where a submission is, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +171,15 @@ pub enum Answer {
         /// What it is known by.
         digest: Digest,
     },
+}
+
+/// What came of a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Where it is.
+    pub answer: Answer,
+    /// What is stored, if it was added.
+    pub stored: Option<Stored>,
 }
 
 /// Why a submission was not logged.
@@ -254,26 +275,58 @@ impl Log {
         let readable = Arc::downgrade(&store);
         let (fail, failing) = watch::channel(None);
         let writer = Writer { store, cell, signer, ledger, tree: Arc::clone(&tree), fail, announce, trust };
-        thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(queue))?;
+        let expected = Arc::default();
+        let timer = runtime::Builder::new_current_thread().enable_time().build()?;
+        let batches = Batches { queue, expected: Arc::clone(&expected), next: None, due: Instant::now(), timer };
+        thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(batches))?;
         let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
-        Ok((Self { queue: sender, room, head: announced, trusted, tree, store: readable, failing }, view))
+        Ok((Self { queue: sender, room, expected, head: announced, trusted, tree, store: readable, failing }, view))
     }
 
     /// Logs a submission, and returns when it survives a power cut.
     ///
     /// A caller that stops waiting does not take its submission back.
     pub async fn submit(&self, submission: Submission) -> Result<Answer, SubmitError> {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(submission, self.expect(), move |logged| drop(answer.send(logged)));
+        Ok(answered.await.unwrap_or(Err(SubmitError::Stopped))?.answer)
+    }
+
+    /// The same for whoever said before that it was on its way, does not wait, and has use for what is stored of it. When
+    /// the log stops, `tell` may be dropped without being called.
+    pub fn enqueue(
+        &self,
+        submission: Submission,
+        expected: Expected,
+        tell: impl FnOnce(Result<Logged, SubmitError>) + Send + 'static,
+    ) {
+        let room = match self.room_for(&submission) {
+            Ok(room) => room,
+            Err(error) => return tell(Err(error)),
+        };
+        let caller = Caller { tell: Box::new(tell), _room: room };
+        let sent = self.queue.try_send(Message::Submit(Box::new(Waiting { submission, expected, caller })));
+        let (message, error) = match sent {
+            Ok(()) => return,
+            Err(TrySendError::Full(message)) => (message, SubmitError::Busy),
+            Err(TrySendError::Closed(message)) => (message, SubmitError::Stopped),
+        };
+        if let Message::Submit(waiting) = message {
+            (waiting.caller.tell)(Err(error));
+        }
+    }
+
+    fn room_for(&self, submission: &Submission) -> Result<OwnedSemaphorePermit, SubmitError> {
         within("blob", submission.blob.len(), MAX_BLOB_BYTES)?;
         // What waits occupies room for its entry too.
         let bytes = u32::try_from(submission.blob.len() + MAX_ENTRY_BYTES).map_err(|_| SubmitError::Busy)?;
-        let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| SubmitError::Busy)?;
-        let (answer, answered) = oneshot::channel();
-        let message = Message::Submit(Box::new(Waiting { submission, caller: Caller { answer, _room: room } }));
-        self.queue.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
-            mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
-        })?;
-        answered.await.unwrap_or(Err(SubmitError::Stopped))
+        self.room.clone().try_acquire_many_owned(bytes).map_err(|_| SubmitError::Busy)
+    }
+
+    /// Says that a submission is on its way.
+    pub fn expect(&self) -> Expected {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+        Expected(Arc::clone(&self.expected))
     }
 
     /// The index and the stored bytes of what has this digest, if it is signed for. It may block.
@@ -392,6 +445,7 @@ enum Message {
 
 struct Waiting {
     submission: Submission,
+    expected: Expected,
     caller: Caller,
 }
 
@@ -411,8 +465,7 @@ struct Writer {
 impl Writer {
     /// It ends when the queue is closed and empty, or when it no longer knows what is on disk; both drop the queue,
     /// which refuses whatever waits in it and whatever comes.
-    fn run(mut self, queue: mpsc::Receiver<Message>) {
-        let mut batches = Batches { queue, next: None };
+    fn run(mut self, mut batches: Batches) {
         while let Some(batch) = batches.gather() {
             if let Err(unanswered) = self.batch(batch) {
                 // In this order, so that who is told that the log has stopped finds it so.
@@ -424,9 +477,8 @@ impl Writer {
     }
 
     /// One batch, from what was submitted to the answers. Callers are left when the state on disk is not known.
-    fn batch(&mut self, batch: Vec<Waiting>) -> Result<(), Vec<Caller>> {
-        let (submissions, callers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.submission, waiting.caller)).unzip();
+    fn batch(&mut self, batch: Vec<(Submission, Caller)>) -> Result<(), Vec<Caller>> {
+        let (submissions, callers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
 
         // A crash from here to the commit leaves the store as it was, and one in the commit all of the batch or
         // nothing. No caller was told either: their connections break, and they submit again.
@@ -441,11 +493,11 @@ impl Writer {
             return stop(&cause, callers);
         }
 
-        // A crash among the answers is the same for those who have none yet. Who no longer waits is not answered.
+        // A crash among the answers is the same for those who have none yet.
         match answers {
             Ok(answers) => {
                 for (caller, answer) in callers.into_iter().zip(answers) {
-                    let _ = caller.answer.send(answer);
+                    (caller.tell)(answer);
                 }
             }
             Err(cause) => {
@@ -453,7 +505,7 @@ impl Writer {
                 let cause = Arc::new(cause);
                 self.fail.send_replace(Some(Failure { at: Instant::now(), cause: Arc::clone(&cause) }));
                 for caller in callers {
-                    let _ = caller.answer.send(Err(SubmitError::Failed { cause: Arc::clone(&cause) }));
+                    (caller.tell)(Err(SubmitError::Failed { cause: Arc::clone(&cause) }));
                 }
             }
         }
@@ -461,7 +513,7 @@ impl Writer {
     }
 
     /// Gives every submission that is new and admitted an index and its entry, and commits these; an answer for each.
-    fn commit(&mut self, submissions: Vec<Submission>) -> Result<Vec<Result<Answer, SubmitError>>, CommitError> {
+    fn commit(&mut self, submissions: Vec<Submission>) -> Result<Vec<Result<Logged, SubmitError>>, CommitError> {
         let head = self.store.head()?;
         if head != self.ledger.size() {
             let cause = format!("the store has {head} entries, and {} were committed", self.ledger.size()).into();
@@ -488,7 +540,14 @@ impl Writer {
         for hash in hashes {
             tree.push(hash);
         }
-        Ok(answers)
+        // Those that were added are in the order of what was.
+        let mut additions = additions.into_iter();
+        let mut logged = |answer| {
+            let Answer::Added { index, .. } = answer else { return Logged { answer, stored: None } };
+            let stored = additions.next().map(|Addition { leaf, blob, .. }| Stored { index, leaf, bundle: blob });
+            Logged { answer, stored }
+        };
+        Ok(answers.into_iter().map(|answer| answer.map(&mut logged)).collect())
     }
 
     /// Adds one submission to the batch, if it is new and admitted.
@@ -510,11 +569,7 @@ impl Writer {
             return Ok(Err(error));
         }
         let before = self.ledger.trusted().cloned();
-        let keyring = match said.says() {
-            What::Keyring(trusted, _) => Some(Arc::clone(trusted)),
-            _ => None,
-        };
-        self.ledger.add(&entry, keyring);
+        self.ledger.add(&entry, said.keyring().cloned());
         let index = entry.index;
         batch.at.insert(digest, batch.entries.len());
         batch.additions.push(Addition { digest, entry: bytes, leaf, blob });
@@ -593,7 +648,7 @@ fn stop<T>(cause: &dyn fmt::Display, callers: Vec<Caller>) -> Result<T, Vec<Call
 /// Who waits for an answer, and the room that is occupied meanwhile. Dropped, it is the answer that the log has
 /// stopped.
 struct Caller {
-    answer: oneshot::Sender<Result<Answer, SubmitError>>,
+    tell: Box<dyn FnOnce(Result<Logged, SubmitError>) + Send>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -607,49 +662,61 @@ fn within(what: &'static str, size: usize, limit: usize) -> Result<(), SubmitErr
 /// What waits, in the order in which it came.
 struct Batches {
     queue: mpsc::Receiver<Message>,
+    /// Submissions that are on their way and not in the queue.
+    expected: Arc<AtomicUsize>,
+    /// Until when the next batch may wait for them.
+    due: Instant,
+    /// What it is waited with.
+    timer: Runtime,
     /// The first one of the next batch, for which the last had no room.
     next: Option<Box<Waiting>>,
 }
 
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Batches {
-    /// Waits for one submission and takes what else has come by then; nothing when the queue is closed and empty.
-    fn gather(&mut self) -> Option<Vec<Waiting>> {
-        let first = match self.next.take() {
-            Some(first) => first,
-            None => self.wait()?,
-        };
-        let mut bytes = first.submission.blob.len();
-        let mut batch = vec![*first];
+    /// Waits for one submission and takes what else has come by then, or comes while it may be waited for; nothing when
+    /// the queue is closed and empty.
+    fn gather(&mut self) -> Option<Vec<(Submission, Caller)>> {
+        let mut bytes = 0;
+        let mut batch = Vec::new();
         while batch.len() < MAX_BATCH
-            && let Ok(message) = self.queue.try_recv()
+            && let Some(waiting) = self.next.take().or_else(|| self.receive(batch.is_empty()))
         {
-            let Some(waiting) = self.taken(message) else { continue };
             bytes += waiting.submission.blob.len();
-            if bytes > MAX_BATCH_BYTES {
+            if bytes > MAX_BATCH_BYTES && !batch.is_empty() {
                 self.next = Some(waiting);
                 break;
             }
-            batch.push(*waiting);
+            // It has come, and is waited for no longer.
+            let Waiting { submission, caller, expected } = *waiting;
+            drop(expected);
+            batch.push((submission, caller));
         }
-        Some(batch)
+        self.due = Instant::now() + PACE;
+        (!batch.is_empty()).then_some(batch)
     }
 
-    fn wait(&mut self) -> Option<Box<Waiting>> {
+    /// The next submission; for the first of a batch it is waited for as long as it takes.
+    fn receive(&mut self, is_first: bool) -> Option<Box<Waiting>> {
         loop {
-            let message = self.queue.blocking_recv()?;
-            if let Some(waiting) = self.taken(message) {
-                return Some(waiting);
-            }
-        }
-    }
-
-    fn taken(&mut self, message: Message) -> Option<Box<Waiting>> {
-        match message {
-            Message::Submit(waiting) => Some(waiting),
-            Message::Close => {
+            let message = match self.queue.try_recv() {
+                Ok(message) => message,
+                Err(_) if is_first => self.queue.blocking_recv()?,
+                Err(_) if self.expected.load(Ordering::Relaxed) == 0 => return None,
+                Err(_) => {
+                    let next = self.queue.recv();
+                    self.timer.block_on(async { timeout_at(self.due.into(), next).await.ok().flatten() })?
+                }
+            };
+            match message {
+                Message::Submit(waiting) => return Some(waiting),
                 // What is in the queue is still received.
-                self.queue.close();
-                None
+                Message::Close => self.queue.close(),
             }
         }
     }

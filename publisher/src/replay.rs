@@ -16,7 +16,7 @@ use smi_verifier::Finding;
 use smi_verifier::ledger::Ledger;
 use smi_verifier::merkle::{Hash, Tree};
 use smi_verifier::policy::{Policy, Receipts};
-use smi_verifier::said::{What, verify_first, verify_logged};
+use smi_verifier::said::{verify_first, verify_logged};
 
 use crate::log::Submission;
 use crate::recover::{self, Recovered, encode};
@@ -134,21 +134,18 @@ impl Replay {
     /// The next entry.
     pub fn next(&mut self, bundle: &[u8]) -> Result<Replayed, WrongEntry> {
         let index = self.ledger.size();
-        let said = match self.ledger.trusted() {
+        let signed = match self.ledger.trusted() {
             None => verify_first(bundle),
             Some(_) => verify_logged(bundle, &self.policy, self.now),
         };
-        let said = said.map_err(|refused| WrongEntry::Unverified { index, findings: refused.findings })?;
-        let entry = self.ledger.admit(&said).map_err(|finding| WrongEntry::Inadmissible { index, finding })?;
-        let keyring = match said.says() {
-            What::Keyring(trusted, _) => Some(trusted.clone()),
-            _ => None,
-        };
+        let signed = signed.map_err(|refused| WrongEntry::Unverified { index, findings: refused.findings })?;
+        let entry = self.ledger.admit(signed.said()).map_err(|finding| WrongEntry::Inadmissible { index, finding })?;
+        let keyring = signed.said().keyring().cloned();
         if let Some(trusted) = &keyring {
             self.policy.keyring = trusted.keyring.clone();
         }
         self.ledger.add(&entry, keyring);
-        let Submission { leaf, hash, blob, .. } = Submission::new(said);
+        let Submission { leaf, hash, blob, .. } = Submission::new(signed);
         self.tree.push(hash);
         let addition = Addition { digest: entry.payload, entry: encode(&hash, &entry), leaf, blob };
         Ok(Replayed { entry, addition })

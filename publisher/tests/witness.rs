@@ -28,7 +28,7 @@ use smi_publisher::witness::client::Witnesses;
 use smi_publisher::witness::server::{MAX_REQUEST_BYTES, Witness, router};
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::note::{KeyKind, NoteKey, open};
-use smi_verifier::policy::{Policy, Receipts, Suites};
+use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::receipt::{log_key, quorum};
 use smi_verifier::said::verify_first;
 use tempfile::TempDir;
@@ -157,8 +157,8 @@ impl Running {
         let cell = Box::new(FileCell::new(&FileCell::beside(data)));
         let (log, view) = Log::start(Arc::clone(&store), cell, signer, recovered).unwrap();
         if is_new {
-            let first = verify_first(&honest::signed(keyring, None)).unwrap();
-            log.submit(Submission::new(first)).await.unwrap();
+            let first = honest::signed(keyring, None);
+            log.submit(Submission::new(verify_first(&first).unwrap())).await.unwrap();
         }
         let note_key = log_key(keyring).unwrap();
         let meters = Arc::new(Meters::default());
@@ -177,18 +177,10 @@ impl Running {
                 published: show,
             },
         ));
-        let policy = Policy {
-            keyring: keyring.clone(),
-            suites: Suites::default(),
-            allow_sandbox: false,
-            allow_draft: false,
-            publication: true,
-            receipts: Receipts::Ignore,
-            max_age_seconds: None,
-        };
+        let policy = Policy::of_log(keyring.clone(), Suites::default());
         let (stopping, stopped) = watch::channel(false);
         let roads = Arc::new(Publisher {
-            intake: Intake::new(policy, DAILY_QUOTA, log.clone()),
+            intake: Intake::new(policy, DAILY_QUOTA, log.clone()).unwrap(),
             feed,
             signed: log.head(),
             published,

@@ -192,52 +192,57 @@ impl Bundle {
         serde_json::to_vec(&file).unwrap_or_default()
     }
 
-    /// Whether the bytes that this bundle was read from are those that [`Self::to_bytes`] writes. The payload, which is
-    /// nearly all of them, is not written again to find out: what was decoded strictly is encoded in one way.
+    /// The payload in base64, as it stands among the bytes that this bundle was read from, if these are the bytes that
+    /// [`Self::to_bytes`] writes. The payload, which is nearly all of them, is not even read again to find out: what was
+    /// decoded strictly is encoded in one way, and the text of it has more characters if any of them is escaped.
     ///
     /// ```
     /// # use smi_schemas::bundle::{Bundle, Signature};
     /// let bundle = Bundle::new(&[255; 3], Signature { keyid: "57742b03".into(), sig: vec![0; 64] });
     /// let text = String::from_utf8(bundle.to_bytes()).unwrap();
-    /// for (other, is_same) in [(text.clone(), true), (text.replace("////", r"\/\/\/\/"), false), (text.replace(':', ": "), false)] {
+    /// assert_eq!(bundle.payload_text(text.as_bytes()), Some(&b"////"[..]));
+    /// for other in [text.replace("////", r"\/\/\/\/"), text.replace(':', ": ")] {
     ///     assert_eq!(Bundle::read(other.as_bytes()).unwrap(), bundle);
-    ///     assert_eq!(bundle.is_written_as(other.as_bytes()), is_same);
+    ///     assert_eq!(bundle.payload_text(other.as_bytes()), None);
     /// }
     /// ```
-    pub fn is_written_as(&self, bytes: &[u8]) -> bool {
+    pub fn payload_text<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let Self { payload_type, signature, further, log_entry, .. } = self;
         let (payload_type, signature) = (payload_type.clone(), signature.clone());
         let (further, log_entry) = (further.clone(), log_entry.clone());
         let around = Self { payload_type, payload: Vec::new(), signature, further, log_entry }.to_bytes();
         let name = br#""payload":""#;
-        let Some(at) = around.windows(name.len()).position(|window| window == name) else { return false };
+        let at = around.windows(name.len()).position(|window| window == name)?;
         let (before, after) = around.split_at(at + name.len());
-        let payload = bytes.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-        payload.is_some_and(|text| !text.contains(&b'"') && !text.contains(&b'\\'))
+        let text = bytes.strip_prefix(before)?.strip_suffix(after)?;
+        (text.len() == self.payload.len().div_ceil(3) * 4).then_some(text)
     }
 
-    /// The bytes of the completed bundle, from its bytes as [`Self::to_bytes`] wrote them before: the entry is put where
-    /// it belongs, and nothing is read again. Nothing for bytes that are not so written.
+    /// What completes a bundle, from its bytes as [`Self::to_bytes`] wrote them before: text, and the place among the
+    /// bytes where it belongs. Nothing is read again. Nothing for bytes that are not so written.
     ///
     /// ```
     /// # use smi_schemas::bundle::{Bundle, LogEntry, Signature};
     /// # let (root, checkpoint) = ([0; 32], String::new());
     /// # let entry = LogEntry { index: 3, log_id: root, root, size: 7, hashes: vec![], checkpoint, body: vec![] };
     /// let mut bundle = Bundle::new(b"{}", Signature { keyid: "57742b03".into(), sig: vec![0; 64] });
-    /// let completed = Bundle::complete(&bundle.to_bytes(), &entry).unwrap();
+    /// let written = bundle.to_bytes();
+    /// let (place, text) = Bundle::completion(&written, &entry).unwrap();
     /// bundle.log_entry = Some(entry);
-    /// assert_eq!(completed, bundle.to_bytes());
+    /// assert_eq!([&written[..place], &text, &written[place..]].concat(), bundle.to_bytes());
     /// ```
-    pub fn complete(written: &[u8], entry: &LogEntry) -> Option<Vec<u8>> {
+    pub fn completion(written: &[u8], entry: &LogEntry) -> Option<(usize, Vec<u8>)> {
         let opening = format!(r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{"hint":""#);
         let rest = written.strip_prefix(opening.as_bytes())?;
         let hint = rest.iter().position(|byte| *byte == b'"').filter(|end| !rest[..*end].contains(&b'\\'))?;
-        let (before, after) = written.split_at(opening.len() + hint + br#""}"#.len());
+        let place = opening.len() + hint + br#""}"#.len();
+        let (before, after) = written.split_at(place);
         if !before.ends_with(br#""}"#) || !after.starts_with(br#"},"dsseEnvelope":"#) {
             return None;
         }
-        let entries = serde_json::to_vec(&[FileLogEntry::from(entry)]).ok()?;
-        Some([before, br#","tlogEntries":"#, &entries, after].concat())
+        let mut text = br#","tlogEntries":"#.to_vec();
+        serde_json::to_writer(&mut text, &[FileLogEntry::from(entry)]).ok()?;
+        Some((place, text))
     }
 
     /// Every signature.
@@ -247,8 +252,8 @@ impl Bundle {
 
     /// The bundle as it was before a publisher completed it.
     #[must_use]
-    pub fn bare(&self) -> Self {
-        Self { log_entry: None, ..self.clone() }
+    pub fn into_bare(self) -> Self {
+        Self { log_entry: None, ..self }
     }
 
     /// The bytes that are signed.

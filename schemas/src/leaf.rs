@@ -51,12 +51,17 @@ pub struct Leaf {
 impl Leaf {
     /// The leaf of a bundle. Each signature has its key, as SPKI PEM text, in the same order.
     pub fn of<'a>(bundle: &Bundle, keys: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::with_payload(bundle.payload_digest(), bundle, keys)
+        Self::with_payload(bundle.payload_digest(), None, bundle, keys)
     }
 
-    /// The same for whoever has the digest of the bundle's payload already.
-    pub fn with_payload<'a>(payload: Digest, bundle: &Bundle, keys: impl IntoIterator<Item = &'a str>) -> Self {
-        let envelope = Digest::of_parts(|sink| write_envelope(bundle, sink));
+    /// The same for whoever has the digest of the bundle's payload already, and perhaps [its text](Bundle::payload_text).
+    pub fn with_payload<'a>(
+        payload: Digest,
+        text: Option<&[u8]>,
+        bundle: &Bundle,
+        keys: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let envelope = Digest::of_parts(|sink| write_envelope(bundle, text, sink));
         let signature = |(signature, key): (&crate::bundle::Signature, &str)| FileSignature {
             signature: STANDARD.encode(&signature.sig),
             verifier: STANDARD.encode(key),
@@ -105,22 +110,27 @@ impl Leaf {
 /// An envelope's canonical JSON.
 pub fn envelope_json(bundle: &Bundle) -> Vec<u8> {
     let mut json = Vec::new();
-    write_envelope(bundle, &mut |part| json.extend_from_slice(part));
+    write_envelope(bundle, None, &mut |part| json.extend_from_slice(part));
     json
 }
 
 /// Writes an envelope's canonical JSON in parts: the payload, which is nearly all of it, is in memory once.
-fn write_envelope(bundle: &Bundle, sink: &mut dyn FnMut(&[u8])) {
+fn write_envelope(bundle: &Bundle, text: Option<&[u8]>, sink: &mut dyn FnMut(&[u8])) {
     /// Bytes that are encoded at once: groups of three, so that there is no padding in between.
     const PART: usize = 3 * 1024;
     // A string cannot fail to be written.
     let quoted = |text: &str| serde_json::to_vec(text).unwrap_or_default();
     let mut encoded = [0; PART / 3 * 4];
     sink(br#"{"payload":""#);
-    for part in bundle.payload.chunks(PART) {
-        // There is room for every part.
-        let length = STANDARD.encode_slice(part, &mut encoded).unwrap_or_default();
-        sink(&encoded[..length]);
+    match text {
+        Some(text) => sink(text),
+        None => {
+            for part in bundle.payload.chunks(PART) {
+                // There is room for every part.
+                let length = STANDARD.encode_slice(part, &mut encoded).unwrap_or_default();
+                sink(&encoded[..length]);
+            }
+        }
     }
     sink(br#"","payloadType":"#);
     sink(&quoted(&bundle.payload_type));
@@ -189,6 +199,12 @@ mod tests {
             assert_eq!(value["signatures"][1]["keyid"], "\"two\"\n");
             assert_eq!(value["signatures"].as_array().unwrap().len(), 3);
             assert_eq!(Leaf::of(&bundle, ["a"]).envelope(), Digest::of(&json));
+            let bytes = bundle.to_bytes();
+            let text = bundle.payload_text(&bytes).unwrap();
+            assert_eq!(
+                Leaf::with_payload(bundle.payload_digest(), Some(text), &bundle, ["a"]),
+                Leaf::of(&bundle, ["a"])
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ use smi_schemas::statement::{Statement, Versioned};
 use smi_tests::programme::{self, Running, Settings};
 use smi_tests::vectors::{self, key};
 use smi_verifier::ledger::Ledger;
-use smi_verifier::said::{Said, What, verify_first, verify_said};
+use smi_verifier::said::{Said, verify_first, verify_said};
 use tempfile::TempDir;
 
 /// A publisher, with the log that it has so far.
@@ -218,28 +218,33 @@ fn what_is_taken_back_was_never_said() {
     let add = |ledger: &mut Ledger, said: &Said| {
         let entry = ledger.admit(said).unwrap();
         let trusted = ledger.trusted().cloned();
-        let keyring = if let What::Keyring(next, _) = said.says() { Some(next.clone()) } else { None };
-        ledger.add(&entry, keyring);
+        ledger.add(&entry, said.keyring().cloned());
         (entry, trusted)
     };
-    add(&mut ledger, &verify_first(&programme::first(&before)).unwrap());
-    add(&mut ledger, &verify_said(&released("suite", "2.1.0", b"stolen"), &policy, vectors::now()).unwrap());
+    add(&mut ledger, verify_first(&programme::first(&before)).unwrap().said());
+    add(&mut ledger, verify_said(&released("suite", "2.1.0", b"stolen"), &policy, vectors::now()).unwrap().said());
     let next = without("suite", 1, "careful-vendor", 1);
     let change = programme::changed(&next, Some(in_force()), &["root"]);
-    said.push(add(&mut ledger, &verify_said(&change, &policy, vectors::now()).unwrap()));
+    said.push(add(&mut ledger, verify_said(&change, &policy, vectors::now()).unwrap().said()));
     policy.keyring = next;
-    let honest = verify_said(&released("suite-2", "2.1.0", b"honest"), &policy, vectors::now()).unwrap();
-    said.push(add(&mut ledger, &honest));
-    assert_eq!(ledger.admit(&honest).unwrap_err().code, Code::SuiteReleased);
+    let honest = released("suite-2", "2.1.0", b"honest");
+    let honest = verify_said(&honest, &policy, vectors::now()).unwrap();
+    said.push(add(&mut ledger, honest.said()));
+    assert_eq!(ledger.admit(honest.said()).unwrap_err().code, Code::SuiteReleased);
 
     let (entry, trusted) = said.pop().unwrap();
     ledger.take_back(&entry, trusted);
-    assert_eq!(ledger.admit(&honest).unwrap(), entry);
+    assert_eq!(ledger.admit(honest.said()).unwrap(), entry);
     let (entry, trusted) = said.pop().unwrap();
     ledger.take_back(&entry, trusted);
     policy.keyring = before;
-    let again = verify_said(&released("suite", "2.1.0", b"again"), &policy, vectors::now()).unwrap();
-    assert_eq!(ledger.admit(&again).unwrap_err().code, Code::SuiteReleased, "nothing voids the first release any more");
+    let again = released("suite", "2.1.0", b"again");
+    let again = verify_said(&again, &policy, vectors::now()).unwrap();
+    assert_eq!(
+        ledger.admit(again.said()).unwrap_err().code,
+        Code::SuiteReleased,
+        "nothing voids the first release any more"
+    );
 }
 
 /// A release by a key, of a file of these bytes.

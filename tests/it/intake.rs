@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use smi_keys::keyring::Keyring;
 use smi_publisher::cell::FileCell;
-use smi_publisher::intake::{Accepted, Intake, Refusal, Room};
-use smi_publisher::log::{Answer, Log, Signer, Submission};
+use smi_publisher::intake::{Intake, Refusal, Room};
+use smi_publisher::log::{Answer, Log, Logged, Signer, Submission};
 use smi_publisher::recover::Recovered;
 use smi_publisher::store::{Mark, SledStore};
 use smi_schemas::bundle::Bundle;
@@ -31,26 +31,24 @@ impl Bench {
         let cell = Box::new(FileCell::new(&FileCell::beside(&data)));
         let (log, _) = Log::start(store, cell, signer, Recovered::default()).unwrap();
         log.submit(Submission::new(verify_first(&first(&keyring())).unwrap())).await.unwrap();
-        Self { intake: Intake::new(vectors::policy(keyring(), None), quota, log), _folder: folder }
+        Self { intake: Intake::new(vectors::policy(keyring(), None), quota, log).unwrap(), _folder: folder }
     }
 
-    async fn accept(&self, bundle: &[u8], now: Timestamp) -> Result<Accepted, Refusal> {
+    async fn accept(&self, bundle: &[u8], now: Timestamp) -> Result<Logged, Refusal> {
         self.intake.accept(bundle.to_vec(), Room::default(), now, None).await
     }
 
-    /// The index of what is new.
+    /// The index of what is new, and is stored as it came.
     async fn added(&self, bundle: &[u8]) -> u64 {
-        match self.accept(bundle, vectors::now()).await.unwrap().answer {
-            Answer::Added { index, .. } => index,
-            present @ Answer::Present { .. } => panic!("{present:?}"),
-        }
+        let Logged { answer, stored } = self.accept(bundle, vectors::now()).await.unwrap();
+        let stored = stored.unwrap_or_else(|| panic!("{answer:?}"));
+        assert!(matches!(answer, Answer::Added { index, .. } if index == stored.index && stored.bundle == bundle));
+        stored.index
     }
 
-    /// The index of what is there, with the bytes that are stored.
+    /// The index of what is there.
     async fn present(&self, bundle: &[u8], now: Timestamp) -> u64 {
-        let Accepted { answer, stored } = self.accept(bundle, now).await.unwrap();
-        assert_eq!(stored.as_deref(), Some(bundle));
-        match answer {
+        match self.accept(bundle, now).await.unwrap().answer {
             Answer::Present { index, digest } => {
                 assert_eq!(digest, Bundle::read(bundle).unwrap().payload_digest());
                 index

@@ -97,7 +97,7 @@ impl Running {
         let publishing = tokio::spawn(publish(log.head(), publishing));
         let (stopping, stopped) = watch::channel(false);
         let roads = Arc::new(Publisher {
-            intake: Intake::new(settings.policy, settings.quota, log.clone()),
+            intake: Intake::new(settings.policy, settings.quota, log.clone()).unwrap(),
             feed,
             signed: log.head(),
             published,

@@ -183,15 +183,7 @@ pub fn policy(keyring: Keyring, max_age_seconds: Option<i64>) -> Policy {
     for bytes in [SUITE.to_vec(), draft()] {
         suites.add(&bytes).unwrap_or_else(|error| unreachable!("{error}"));
     }
-    Policy {
-        keyring,
-        suites,
-        allow_sandbox: false,
-        allow_draft: false,
-        publication: true,
-        receipts: Receipts::Read,
-        max_age_seconds,
-    }
+    Policy { receipts: Receipts::Read, max_age_seconds, ..Policy::of_log(keyring, suites) }
 }
 
 /// The same suite as a draft.

@@ -49,9 +49,9 @@ pub use self::resource::{MAX_PAGE_BYTES, MAX_VIEW_BYTES, Resource};
 use crate::ledger::Ledger;
 use crate::merkle::{Hash, TILE_WIDTH, Tree};
 use crate::note::{NoteError, NoteKey, SignedCheckpoint, open};
-use crate::policy::{Policy, Receipts, Suites};
+use crate::policy::{Policy, Suites};
 use crate::receipt::{Times, log_key, quorum_at};
-use crate::said::{Said, Trusted, What, verify_first, verify_logged};
+use crate::said::{Said, Signed, Trusted, What, verify_first, verify_logged};
 use crate::tile::{Needed, TileKind, TilePath, decode_entries, decode_hashes};
 use crate::view::{Document, View};
 use crate::{Finding, Refused};
@@ -277,12 +277,15 @@ pub struct Examiner {
     now: Timestamp,
 }
 
-/// A bundle that was judged by itself.
+/// A bundle that was judged by itself. The bytes of what is sound are let go of where they were read.
 #[derive(Debug)]
-pub struct Examined {
+pub struct Examined(Result<Judged, Undecided>);
+
+/// A keyring, which follows the one in force; or what was refused, perhaps under a keyring that is older or newer.
+#[derive(Debug)]
+struct Undecided {
     bundle: Vec<u8>,
     now: Timestamp,
-    said: Result<Judged, Refused>,
 }
 
 /// What a bundle says, as the log needs it.
@@ -297,19 +300,20 @@ struct Judged {
 impl Examiner {
     /// Judges a bundle, as it was served.
     pub fn examine(&self, bundle: Vec<u8>) -> Examined {
-        let said = verify_logged(&bundle, &self.policy, self.now).map(Judged::of);
-        Examined { bundle, now: self.now, said }
+        let sound = verify_logged(&bundle, &self.policy, self.now).ok();
+        let judged = sound.filter(|signed| signed.said().keyring().is_none()).map(Judged::of);
+        Examined(judged.ok_or(Undecided { bundle, now: self.now }))
     }
 }
 
 impl Judged {
-    fn of(said: Said) -> Self {
-        let statuses = match said.says() {
+    fn of(signed: Signed<'_>) -> Self {
+        let statuses = match signed.said().says() {
             What::Result(verified) => verified.statement().predicate.assertions.len() as u64,
             _ => 0,
         };
-        let leaf = Hash::of_leaf(&said.leaf().to_bytes());
-        Self { said: Box::new(said.without_observations()), leaf, statuses }
+        let leaf = Hash::of_leaf(&signed.leaf().to_bytes());
+        Self { said: Box::new(signed.into_said()), leaf, statuses }
     }
 }
 
@@ -320,15 +324,7 @@ impl Audit {
         let log = log_key(&anchor.keyring).ok_or(no_log)?;
         let last = last.map(|note| open(note, &log)).transpose().map_err(BeginError::Last)?;
         let Rules { suites, allow_sandbox, allow_draft, max_age_seconds } = rules;
-        let policy = Policy {
-            keyring: anchor.keyring.clone(),
-            suites,
-            allow_sandbox,
-            allow_draft,
-            publication: true,
-            receipts: Receipts::Ignore,
-            max_age_seconds: None,
-        };
+        let policy = Policy { allow_sandbox, allow_draft, ..Policy::of_log(anchor.keyring.clone(), suites) };
         Ok(Self {
             anchor,
             anchored: false,
@@ -696,14 +692,15 @@ impl Audit {
         Ok(entry)
     }
 
-    /// A bundle under the keyring in force. It was examined under one that is older or newer, which matters where that
-    /// did not have its key yet, and for keyrings, which follow the one in force.
+    /// A bundle under the keyring in force.
     fn judged(&self, index: u64, logged: &Logged, examined: Examined) -> Result<Judged, Alteration> {
-        let Examined { bundle, now, said } = examined;
-        let refused = match (said, self.ledger.trusted()) {
-            (Ok(judged), Some(_)) if !matches!(judged.said.says(), What::Keyring(..)) => return Ok(judged),
-            (_, None) => verify_first(&bundle).map(Judged::of),
-            (_, Some(_)) => verify_logged(&bundle, &self.policy, now).map(Judged::of),
+        let Undecided { bundle, now } = match examined.0 {
+            Ok(judged) => return Ok(judged),
+            Err(undecided) => undecided,
+        };
+        let refused = match self.ledger.trusted() {
+            None => verify_first(&bundle).map(Judged::of),
+            Some(_) => verify_logged(&bundle, &self.policy, now).map(Judged::of),
         };
         let payload = logged.payload;
         refused.map_err(|Refused { findings: grounds, .. }| match Bundle::read(&bundle) {
@@ -727,23 +724,20 @@ impl Audit {
     fn add(&mut self, entry: &Entry, said: &Said) -> Result<(), Alteration> {
         let counts = &mut self.counts;
         counts.signatures += said.signers().len() as u64;
-        let mut keyring = None;
         match said.says() {
             What::Result(_) => counts.results += 1,
             What::Suite(_) => counts.suites += 1,
-            What::Keyring(trusted, _) => {
-                counts.keyrings += 1;
-                keyring = Some(Arc::clone(trusted));
-            }
+            What::Keyring(..) => counts.keyrings += 1,
             What::Review(_) => counts.reviews += 1,
             What::Withdrawal(_) => counts.withdrawals += 1,
             What::Supersession(_) => counts.supersessions += 1,
         }
-        self.fold.add(entry, keyring.as_ref().map(|trusted| &trusted.keyring));
-        self.ledger.add(entry, keyring.clone());
+        let keyring = said.keyring();
+        self.fold.add(entry, keyring.map(|trusted| &trusted.keyring));
+        self.ledger.add(entry, keyring.cloned());
         self.untold.push_back(entry.clone());
         if let Some(trusted) = keyring {
-            self.renew(entry.index, &trusted)?;
+            self.renew(entry.index, trusted)?;
         }
         self.shown();
         Ok(())

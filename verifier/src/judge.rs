@@ -34,7 +34,7 @@ use smi_schemas::codes::{Class, Code};
 use smi_schemas::names::Slug;
 use smi_schemas::report::{ActionResult, Observations, Phase as Seen, Status, Tally, Unanswered, Window};
 use smi_schemas::smi::{Api, ApiVersion, Kind, Release};
-use smi_schemas::statement::Filters;
+use smi_schemas::statement::{Filters, Predicate};
 use smi_schemas::suite::{Action, Assertion, Cell, Expect, Phase, Role, Shape, Shares, Suite};
 
 pub use metrics::{MAX_SKEW_MS, SUM_TOLERANCE, shows};
@@ -65,7 +65,19 @@ pub struct Context<'a> {
     pub interrupted: bool,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// What a result says of its run. What is [absent](Predicate::absent) of it is computed, and so comes apart.
+    pub fn of(suite: &'a Suite, predicate: &'a Predicate, absent: &'a BTreeSet<Kind>) -> Self {
+        Self {
+            suite,
+            apis: &predicate.apis,
+            absent,
+            filters: &predicate.filters,
+            limit_ms: predicate.overrides.limit_ms,
+            interrupted: predicate.run.interrupted,
+        }
+    }
+
     /// How long the mesh was given.
     pub fn limit_ms(&self) -> u64 {
         self.limit_ms.unwrap_or(self.suite.pace.limit_ms)

@@ -118,7 +118,6 @@ pub struct Refused {
 /// A result that passed every stage. Only [`verify`] makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    bundle: Bundle,
     payload_digest: Digest,
     statement: Statement,
     signer: Slug,
@@ -169,11 +168,6 @@ impl Stage {
 }
 
 impl Verified {
-    /// The bundle as it was signed.
-    pub fn bundle(&self) -> &Bundle {
-        &self.bundle
-    }
-
     /// The result's identity.
     pub fn payload_digest(&self) -> Digest {
         self.payload_digest
@@ -246,7 +240,7 @@ fn verify_with(bytes: &[u8], policy: &Policy, now: Timestamp, heads: &Heads) -> 
     if !receipt::decides(&bundle, policy) {
         not_revoked(signer)?;
     }
-    let mut verified = result(bundle.bare(), signer, policy, now)?;
+    let mut verified = result(&bundle, signer, policy, now)?;
     let finished_at = verified.statement.predicate.run.finished_at;
     let payload = verified.payload_digest;
     verified.proven = receipt::check(&bundle, payload, signer, finished_at, policy, now, heads)?;
@@ -254,16 +248,14 @@ fn verify_with(bytes: &[u8], policy: &Policy, now: Timestamp, heads: &Heads) -> 
 }
 
 /// The stages from the statement to the policy.
-fn result(bundle: Bundle, signer: &Entry, policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
-    said::alone(&bundle)?;
-    let statement = statement(&bundle, Statement::read)?;
-    let payload = bundle.payload_digest();
-    judged(bundle, payload, statement, signer, policy, now)
+fn result(bundle: &Bundle, signer: &Entry, policy: &Policy, now: Timestamp) -> Result<Verified, Refused> {
+    said::alone(bundle)?;
+    let statement = statement(bundle, Statement::read)?;
+    judged(bundle.payload_digest(), statement, signer, policy, now)
 }
 
-/// The stages after the statement, which the bundle's payload was read as and whose digest is known.
+/// The stages after the statement, which a bundle's payload was read as and whose digest is known.
 fn judged(
-    bundle: Bundle,
     payload_digest: Digest,
     statement: Statement,
     signer: &Entry,
@@ -284,7 +276,6 @@ fn judged(
         withheld,
         proven: Proven::default(),
         statement,
-        bundle,
     })
 }
 
@@ -409,14 +400,8 @@ fn assertions(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
 
 fn replay(suite: &Suite, predicate: &Predicate) -> Result<(), Refused> {
     discovered(suite, predicate)?;
-    let context = Context {
-        suite,
-        apis: &predicate.apis,
-        absent: &predicate.absent(),
-        filters: &predicate.filters,
-        limit_ms: predicate.overrides.limit_ms,
-        interrupted: predicate.run.interrupted,
-    };
+    let absent = predicate.absent();
+    let context = Context::of(suite, predicate, &absent);
     let mut findings = Vec::new();
     for (assertion, result) in suite.assertions.iter().zip(&predicate.assertions) {
         let mut find = |code, detail| findings.push(Finding { code, detail: format!("{}: {detail}", assertion.id) });

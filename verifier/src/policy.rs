@@ -32,6 +32,21 @@ pub struct Policy {
     pub max_age_seconds: Option<i64>,
 }
 
+impl Policy {
+    /// What a log admits that is no demonstration.
+    pub fn of_log(keyring: Keyring, suites: Suites) -> Self {
+        Self {
+            keyring,
+            suites,
+            allow_sandbox: false,
+            allow_draft: false,
+            publication: true,
+            receipts: Receipts::Ignore,
+            max_age_seconds: None,
+        }
+    }
+}
+
 /// What is made of the log entry in a bundle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Receipts {

@@ -103,7 +103,7 @@ pub(crate) fn check(
     let head = shared.head.as_ref().map_err(Refused::clone)?;
     passed.push(Stage::Checkpoint);
 
-    let leaf = Leaf::with_payload(payload, bundle, [signer.public_key.to_spki_pem().as_str()]).to_bytes();
+    let leaf = Leaf::with_payload(payload, None, bundle, [signer.public_key.to_spki_pem().as_str()]).to_bytes();
     inclusion(&leaf, entry, &log, head)?;
     passed.push(Stage::Inclusion);
 

@@ -102,15 +102,7 @@ pub fn verify_release(
 
 /// What a receipt is judged by: the keyring alone. A release is as good as it was, however old it is.
 fn policy(keyring: &Keyring) -> Policy {
-    Policy {
-        keyring: keyring.clone(),
-        suites: Suites::default(),
-        allow_sandbox: false,
-        allow_draft: false,
-        publication: false,
-        receipts: Receipts::Read,
-        max_age_seconds: None,
-    }
+    Policy { receipts: Receipts::Read, ..Policy::of_log(keyring.clone(), Suites::default()) }
 }
 
 fn same(released: &Versioned, file: &Versioned) -> Result<(), Refused> {

@@ -63,8 +63,15 @@ const fn base64_bytes(bytes: usize) -> usize {
 
 /// A bundle that passed every stage which does not depend on order. Only this module makes one.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct Signed<'a> {
+    bytes: &'a [u8],
     bundle: Bundle,
+    said: Said,
+}
+
+/// What such a bundle says, and who says it.
+#[derive(Clone, Debug)]
+pub struct Said {
     payload: Digest,
     signers: Vec<Signer>,
     says: What,
@@ -105,12 +112,42 @@ pub struct Trusted {
     pub digest: Digest,
 }
 
-impl Said {
+impl Signed<'_> {
     /// The bundle as it was signed, without what a publisher added.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
     }
 
+    /// Its bytes as they are stored, unless those are the bytes that it was read from, as they nearly always are.
+    pub fn rewritten(&self) -> Option<Vec<u8>> {
+        self.bundle.payload_text(self.bytes).is_none().then(|| self.bundle.to_bytes())
+    }
+
+    /// What it says.
+    pub fn said(&self) -> &Said {
+        &self.said
+    }
+
+    /// What it says, as far as a log needs it: without the bundle and without the observations of a result. They are
+    /// most of its memory, and are let go of most cheaply where they were read.
+    #[must_use]
+    pub fn into_said(self) -> Said {
+        let mut said = self.said;
+        if let What::Result(verified) = &mut said.says {
+            verified.statement.predicate.assertions = Vec::new();
+        }
+        said
+    }
+
+    /// Its leaf.
+    pub fn leaf(&self) -> Leaf {
+        let keys: Vec<String> = self.said.signers.iter().map(|signer| signer.key.to_spki_pem()).collect();
+        let text = self.bundle.payload_text(self.bytes);
+        Leaf::with_payload(self.said.payload, text, &self.bundle, keys.iter().map(String::as_str))
+    }
+}
+
+impl Said {
     /// What it is known by: the digest of its payload.
     pub fn payload(&self) -> Digest {
         self.payload
@@ -126,36 +163,29 @@ impl Said {
         &self.says
     }
 
-    /// The same without the observations of a result, which nobody needs who admits it to a log: they are most of its
-    /// memory, and are let go of most cheaply where they were read.
-    #[must_use]
-    pub fn without_observations(mut self) -> Self {
-        if let What::Result(verified) = &mut self.says {
-            verified.statement.predicate.assertions = Vec::new();
+    /// The keyring that it is, if it is one.
+    pub fn keyring(&self) -> Option<&Arc<Trusted>> {
+        match &self.says {
+            What::Keyring(trusted, _) => Some(trusted),
+            _ => None,
         }
-        self
-    }
-
-    /// Its leaf.
-    pub fn leaf(&self) -> Leaf {
-        let keys: Vec<String> = self.signers.iter().map(|signer| signer.key.to_spki_pem()).collect();
-        Leaf::with_payload(self.payload, &self.bundle, keys.iter().map(String::as_str))
     }
 }
 
 /// A bundle as it is stored, without what a publisher added and with room for it; nothing of it verified. Only
 /// [`Read::new`] makes one.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub struct Read<'a> {
+    bytes: &'a [u8],
     bundle: Bundle,
     payload: Digest,
 }
 
-impl Read {
+impl<'a> Read<'a> {
     /// Goes through the stages before the signature: size and shape.
-    pub fn new(bytes: &[u8]) -> Result<Self, Refused> {
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Refused> {
         size(bytes)?;
-        let bundle = shape(bytes)?.bare();
+        let bundle = shape(bytes)?.into_bare();
         // It is never written with more bytes than it was read from, so that few have to be written to be measured.
         if bytes.len() > MAX_LOGGED_BYTES {
             let stored = bundle.to_bytes().len();
@@ -164,7 +194,7 @@ impl Read {
                 return refuse(Stage::Size, Code::BundleTooLarge, detail);
             }
         }
-        Ok(Self { payload: bundle.payload_digest(), bundle })
+        Ok(Self { payload: bundle.payload_digest(), bundle, bytes })
     }
 
     /// What it says it is.
@@ -179,12 +209,12 @@ impl Read {
 }
 
 /// Verifies a bundle's bytes, whatever it says, against a policy at a time.
-pub fn verify_said(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+pub fn verify_said<'a>(bytes: &'a [u8], policy: &Policy, now: Timestamp) -> Result<Signed<'a>, Refused> {
     verify_read(Read::new(bytes)?, policy, now)
 }
 
 /// The same of a bundle that was read.
-pub fn verify_read(read: Read, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+pub fn verify_read<'a>(read: Read<'a>, policy: &Policy, now: Timestamp) -> Result<Signed<'a>, Refused> {
     let signer = signed_by(&read.bundle, &policy.keyring)?;
     not_revoked(signer)?;
     said(read, signer, policy, now)
@@ -193,35 +223,36 @@ pub fn verify_read(read: Read, policy: &Policy, now: Timestamp) -> Result<Said, 
 /// The same of what is in a log, where not the verifier but the [`crate::ledger`] tells whether a key is revoked: its
 /// index decides. Keyrings that follow one another change nothing else of a key, so that what is verified under one of
 /// them is verified under every one that has the signer's key.
-pub fn verify_logged(bytes: &[u8], policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+pub fn verify_logged<'a>(bytes: &'a [u8], policy: &Policy, now: Timestamp) -> Result<Signed<'a>, Refused> {
     let read = Read::new(bytes)?;
     let signer = signed_by(&read.bundle, &policy.keyring)?;
     said(read, signer, policy, now)
 }
 
-fn said(Read { bundle, payload }: Read, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Said, Refused> {
+fn said<'a>(read: Read<'a>, signer: &Key, policy: &Policy, now: Timestamp) -> Result<Signed<'a>, Refused> {
+    let Read { bytes, bundle, payload } = read;
     let says = match statement(&bundle, Payload::read)? {
         Payload::Result(statement) => {
             alone(&bundle)?;
-            What::Result(Box::new(judged(bundle.clone(), payload, *statement, signer, policy, now)?))
+            What::Result(Box::new(judged(payload, *statement, signer, policy, now)?))
         }
         Payload::Other(predicate_type) => match predicate_type.as_str() {
-            KEYRING_TYPE => return keyring(bundle, Some(&policy.keyring)),
+            KEYRING_TYPE => return keyring(Read { bytes, bundle, payload }, Some(&policy.keyring)),
             SUITE_TYPE => What::Suite(record(&bundle, signer)?),
             REVIEW_TYPE => What::Review(record(&bundle, signer)?),
             WITHDRAWAL_TYPE => What::Withdrawal(record(&bundle, signer)?),
             SUPERSESSION_TYPE => What::Supersession(record(&bundle, signer)?),
             // What is no type at all is refused as no result.
-            _ => What::Result(Box::new(result(bundle.clone(), signer, policy, now)?)),
+            _ => What::Result(Box::new(result(&bundle, signer, policy, now)?)),
         },
     };
     let signers = vec![Signer::of(signer)];
-    Ok(Said { bundle, payload, signers, says })
+    Ok(Signed { bytes, bundle, said: Said { payload, signers, says } })
 }
 
 /// Verifies the first keyring of a log, which nothing but itself speaks for.
-pub fn verify_first(bytes: &[u8]) -> Result<Said, Refused> {
-    keyring(Read::new(bytes)?.bundle, None)
+pub fn verify_first(bytes: &[u8]) -> Result<Signed<'_>, Refused> {
+    keyring(Read::new(bytes)?, None)
 }
 
 fn record<P: Predicate>(bundle: &Bundle, signer: &Key) -> Result<Record<P>, Refused> {
@@ -240,7 +271,8 @@ pub(crate) fn alone(bundle: &Bundle) -> Result<(), Refused> {
     refuse(Stage::Shape, Code::BundleSignatures, format!("{count} signatures where one is enough"))
 }
 
-fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
+fn keyring<'a>(read: Read<'a>, before: Option<&Keyring>) -> Result<Signed<'a>, Refused> {
+    let Read { bytes, bundle, payload } = read;
     if let Some(before) = before {
         signed(&bundle, before)?;
     }
@@ -261,7 +293,7 @@ fn keyring(bundle: Bundle, before: Option<&Keyring>) -> Result<Said, Refused> {
     }
     let trusted = Arc::new(Trusted { keyring, digest });
     let says = What::Keyring(trusted, says.previous);
-    Ok(Said { payload: bundle.payload_digest(), bundle, signers, says })
+    Ok(Signed { bytes, bundle, said: Said { payload, signers, says } })
 }
 
 /// The root keys of a keyring that signed, if there are as many in force as its threshold says.
@@ -325,7 +357,7 @@ mod tests {
             body: vec![7; MAX_LEAF_BYTES],
         };
         let bare = key.sign_statement(b"{}").to_bytes();
-        let added = Bundle::complete(&bare, &entry).unwrap().len() - bare.len();
+        let added = Bundle::completion(&bare, &entry).unwrap().1.len();
         // The log's own signature has no time: its base64 has twelve characters fewer.
         assert_eq!(added + 12, MAX_LOG_ENTRY_BYTES);
     }

@@ -100,7 +100,7 @@ fn supersession(args: &SupersessionArgs, source: &Source) -> Result<Outcome, Err
 /// Adds a signature. The log entry that a bundle may carry is of other signatures, and goes.
 fn sign(args: &StatementSignArgs, source: &Source) -> Result<Outcome, Error> {
     let path = &args.bundle;
-    let mut bundle = read_bundle(path)?.bare();
+    let mut bundle = read_bundle(path)?.into_bare();
     let change = Record::<KeyringChange>::read(&bundle.payload).map_err(|cause| match cause {
         StatementError::PredicateType { found, .. } => Error::SignedByOne { path: path.clone(), found },
         cause => Error::Payload { path: path.clone(), cause },

@@ -7,7 +7,7 @@ use smi_publisher::log::{Answer, Submission};
 use smi_schemas::bundle::MAX_BUNDLE_BYTES;
 use smi_schemas::codes::{Code, Exit};
 use smi_verifier::Finding;
-use smi_verifier::said::{What, verify_first};
+use smi_verifier::said::verify_first;
 
 use super::opened::{key, origin, start, store};
 use super::{CommandError, Opened};
@@ -17,12 +17,11 @@ pub(crate) fn init(arguments: &Init) -> Result<Exit, CommandError> {
     let path = &arguments.keyring;
     let refused = |finding| CommandError::Keyring { path: path.clone(), finding };
     let bundle = files::read(path, MAX_BUNDLE_BYTES)?.bytes;
-    let said = verify_first(&bundle).map_err(|refusal| {
+    let first = verify_first(&bundle).map_err(|refusal| {
         let nothing = Finding { code: Code::KeyringInvalid, detail: String::new() };
         refused(refusal.findings.into_iter().next().unwrap_or(nothing))
     })?;
-    let What::Keyring(trusted, _) = said.says() else { return Ok(Exit::Unexpected) };
-    let trusted = trusted.clone();
+    let Some(trusted) = first.said().keyring().cloned() else { return Ok(Exit::Unexpected) };
     let key = key(&arguments.log_key)?;
     if trusted.keyring.log().is_none() {
         return Err(refused(Finding { code: Code::KeyringInvalid, detail: "it names no key of a log".to_owned() }));
@@ -30,7 +29,7 @@ pub(crate) fn init(arguments: &Init) -> Result<Exit, CommandError> {
     // What a store is for is fixed when it is created.
     origin(&trusted.keyring, &arguments.directory, &key)?;
     let store = store(&arguments.directory)?;
-    if store.head()? > 0 && store.index_of(&said.payload())? != Some(0) {
+    if store.head()? > 0 && store.index_of(&first.said().payload())? != Some(0) {
         return Err(refused(Finding {
             code: Code::LogOnly,
             detail: "there is a log with another first keyring".to_owned(),
@@ -38,7 +37,7 @@ pub(crate) fn init(arguments: &Init) -> Result<Exit, CommandError> {
     }
     let Opened { log, origin, .. } = start(store, &arguments.directory, key, Some(&trusted.keyring))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let answer = runtime.block_on(log.submit(Submission::new(said)));
+    let answer = runtime.block_on(log.submit(Submission::new(first)));
     let was = match answer? {
         Answer::Added { .. } => "is",
         Answer::Present { .. } => "was there as",

@@ -64,6 +64,7 @@ async fn run(
     drop(err);
 
     let policy = Policy { keyring, ..policy(suites, directory.allow_sandbox, directory.allow_draft) };
+    let intake = Intake::new(policy, arguments.quota, log.clone())?;
     let meters = Arc::new(Meters::default());
     let witnesses = Witnesses::new(note_key.clone(), log.tree(), Arc::clone(&meters), now);
     let feed = Arc::new(Feed::new(store, log.tree(), view, note_key));
@@ -82,7 +83,7 @@ async fn run(
     ));
     let (stop, stopping) = watch::channel(false);
     let roads = Arc::new(Publisher {
-        intake: Intake::new(policy, arguments.quota, log.clone()),
+        intake,
         feed,
         signed: log.head(),
         published,

@@ -57,11 +57,12 @@ impl Store for Looking {
 
 #[test]
 fn what_is_published_is_read_before_anybody_has_to_wait() {
-    let said = verify_first(&honest::first()).unwrap();
-    let entry = Ledger::default().admit(&said).unwrap();
-    let (digest, Submission { leaf, hash, blob, .. }) = (said.payload(), Submission::new(said));
+    let first = honest::first();
+    let first = verify_first(&first).unwrap();
+    let entry = Ledger::default().admit(first.said()).unwrap();
+    let Submission { leaf, hash, blob, .. } = Submission::new(first);
     let store = Arc::new(Looking::default());
-    let addition = Addition { digest, entry: recover::encode(&hash, &entry), leaf, blob };
+    let addition = Addition { digest: entry.payload, entry: recover::encode(&hash, &entry), leaf, blob };
     store.commit(0, &[addition]).unwrap();
     let mut tree = Tree::default();
     tree.push(hash);

@@ -4,7 +4,7 @@ use std::thread::{self, ThreadId};
 use axum::body::to_bytes;
 use axum::http::header::RETRY_AFTER;
 use serde_json::Value;
-use smi_verifier::policy::{Policy, Receipts, Suites};
+use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::receipt::log_key;
 use smi_verifier::said::verify_first;
 
@@ -91,18 +91,10 @@ impl Bench {
         let feed = Arc::new(Feed::new(readable, log.tree(), view, log_key(&honest::keyring()).unwrap()));
         feed.catch_up(1).unwrap();
         let shown = Published::unwitnessed(&log.head().borrow()).map(Arc::new);
-        let policy = Policy {
-            keyring: honest::keyring(),
-            suites: Suites::default(),
-            allow_sandbox: false,
-            allow_draft: false,
-            publication: true,
-            receipts: Receipts::Ignore,
-            max_age_seconds: None,
-        };
+        let policy = Policy::of_log(honest::keyring(), Suites::default());
         let (stop, stopped) = watch::channel(false);
         let publisher = Publisher {
-            intake: Intake::new(policy, DAILY_QUOTA, log.clone()),
+            intake: Intake::new(policy, DAILY_QUOTA, log.clone()).unwrap(),
             feed,
             signed: log.head(),
             published: watch::channel(shown).1,

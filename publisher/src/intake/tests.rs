@@ -85,16 +85,8 @@ async fn intake(store: Arc<Shut>) -> Intake {
     let signer = Signer { origin: honest::ORIGIN.to_owned(), key: honest::key("log") };
     let (log, _) = Log::start(store, Box::new(Forgetful), signer, Recovered::default()).unwrap();
     log.submit(Submission::new(verify_first(&honest::first()).unwrap())).await.unwrap();
-    let policy = Policy {
-        keyring: honest::keyring(),
-        suites: Suites::default(),
-        allow_sandbox: false,
-        allow_draft: false,
-        publication: true,
-        receipts: Receipts::Ignore,
-        max_age_seconds: None,
-    };
-    Intake::new(policy, DAILY_QUOTA, log)
+    let policy = Policy::of_log(honest::keyring(), Suites::default());
+    Intake::new(policy, DAILY_QUOTA, log).unwrap()
 }
 
 async fn until(what: impl Fn() -> bool) {
@@ -132,7 +124,7 @@ async fn what_clients_leave_behind_takes_no_more_turns_and_no_more_room_than_the
     let (waiting, held) = (store.waiting(), room - intake.room.available_permits());
     // Before anything is asserted: the runtime of a test that fails waits for whoever waits here.
     store.shut(false);
-    assert_eq!(waiting, turns);
+    assert_eq!(waiting, intake.verifiers.current_num_threads());
     assert!(0 < held && held <= turns * honest::release(64).len(), "{held} bytes are held for {turns} submissions");
 
     until(|| (intake.turns.available_permits(), intake.room.available_permits()) == (turns, room)).await;

@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use futures_util::future::join_all;
 use smi_schemas::bundle::Bundle;
-use smi_verifier::policy::{Policy, Receipts, Suites};
+use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::said::{verify_first, verify_said};
 
 use super::*;
@@ -102,11 +102,10 @@ async fn behind<A, B>(gate: &Gated, first: impl Future<Output = A>, rest: impl F
 
 /// Something to submit: 0 is the first keyring, and every other number a release of its own.
 fn submission(number: u64) -> Submission {
-    let said = match number {
-        0 => verify_first(&honest::first()),
-        number => verify_said(&honest::release(number), &policy(), honest::now()),
-    };
-    Submission::new(said.unwrap())
+    match number {
+        0 => Submission::new(verify_first(&honest::first()).unwrap()),
+        number => Submission::new(verify_said(&honest::release(number), &policy(), honest::now()).unwrap()),
+    }
 }
 
 fn digest(number: u64) -> Digest {
@@ -114,15 +113,7 @@ fn digest(number: u64) -> Digest {
 }
 
 fn policy() -> Policy {
-    Policy {
-        keyring: honest::keyring(),
-        suites: Suites::default(),
-        allow_sandbox: false,
-        allow_draft: false,
-        publication: true,
-        receipts: Receipts::Ignore,
-        max_age_seconds: None,
-    }
+    Policy::of_log(honest::keyring(), Suites::default())
 }
 
 fn open(store: Arc<dyn Store>, cell: Box<dyn Cell>) -> Result<Log, StartError> {
@@ -243,6 +234,23 @@ async fn many_small_ones_are_batches_of_the_largest_size() {
     let answers = bench.behind(bench.submit(2..=601)).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(bench.store.batches(), [1, 1, MAX_BATCH, MAX_BATCH, 600 - 2 * MAX_BATCH]);
+}
+
+/// Otherwise a device that is fast makes many small batches of a load, and each costs what it costs.
+#[tokio::test]
+async fn a_batch_waits_for_what_is_on_its_way_but_not_for_long() {
+    let bench = Bench::new().await;
+    let log = &bench.log;
+    let (began, expected) = (Instant::now(), log.expect());
+    let submitted = async |number: u64| {
+        tokio::time::sleep(PACE / 20 * u32::try_from(number).unwrap()).await;
+        log.submit(submission(number)).await.unwrap();
+    };
+    join_all((1..100).map(submitted)).await;
+    let (batches, most) = (bench.store.batches().len(), began.elapsed().as_millis() / PACE.as_millis() + 2);
+    assert!(batches as u128 <= most, "{batches} batches where there is time for {most}");
+    drop(expected);
+    assert_eq!(log.expected.load(Ordering::Relaxed), 0, "nothing more is on its way");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 //! sled/      one tree of three kinds of keys; all numbers are big-endian
 //!   h            →  entries: u64 · bytes of `blobs`: u64 · index at which the last batch begins: u64
 //!   e INDEX      →  digest: 32 bytes · offset of the leaf in `blobs`: u64 · its length: u32 · the entry
-//!   r DIGEST     →  index: u64 · offset in `blobs`: u64 · length: u32 · SHA-256 of the blob: 32 bytes
+//!   r DIGEST     →  index: u64 · offset in `blobs`: u64 · length: u32 · CRC-32 of the blob: u32
 //! ```
 //!
 //! # Why it survives a power cut
@@ -29,9 +29,14 @@
 //!
 //! One thing is given away: without the background thread, sled does not compact. Its folder is a few times larger
 //! than the entries in it; `blobs`, where nearly all bytes are, has no slack at all.
+//!
+//! # Why what is read is what was stored
+//!
+//! sled keeps a CRC-32 of each of its pages, and we keep one of each blob, against a device that lies. Whoever alters a
+//! store on purpose alters these too, and is found out by whoever holds bundle and leaf against what the log signed.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Mutex;
@@ -106,7 +111,7 @@ struct Place {
     index: u64,
     offset: u64,
     length: u32,
-    content: [u8; 32],
+    crc: u32,
 }
 
 impl SledStore {
@@ -163,7 +168,7 @@ impl SledStore {
         let damaged = StoreError::Damaged { damage: Damage::Blob { index: place.index } };
         let mut blob = vec![0; place.length as usize];
         match self.blobs.read_exact_at(&mut blob, place.offset) {
-            Ok(()) if *Digest::of(&blob).as_bytes() == place.content => Ok(blob),
+            Ok(()) if crc32fast::hash(&blob) == place.crc => Ok(blob),
             Ok(()) => Err(damaged),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(damaged),
             Err(error) => Err(unreadable(error)),
@@ -256,11 +261,9 @@ impl Store for SledStore {
         self.check_room(batch.iter().map(bytes).sum())?;
 
         // A crash or a failure here leaves bytes beyond the end that `h` records. The next commit overwrites them.
-        let mut end = tip.blob_bytes;
-        for part in batch.iter().flat_map(|addition| [&addition.leaf, &addition.blob]) {
-            self.blobs.write_all_at(part, end).map_err(failed)?;
-            end += part.len() as u64;
-        }
+        let parts = batch.iter().flat_map(|addition| [&addition.leaf, &addition.blob]);
+        let mut parts: Vec<_> = parts.map(|part| IoSlice::new(part)).collect();
+        write_all_at(&self.blobs, &mut parts, tip.blob_bytes).map_err(failed)?;
 
         // From here on a failure is not retried: after a sync that failed, the kernel may have dropped what it could
         // not write, and the next one would succeed without it.
@@ -295,6 +298,24 @@ pub fn sync_file_system(_: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes parts one after the other. One call to the kernel for all of them takes a third of the time of one for each.
+fn write_all_at(file: &File, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+    // Empty ones at the beginning.
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match rustix::io::pwritev(file, parts, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                IoSlice::advance_slices(&mut parts, written);
+                offset += written as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// What a batch changes in the tree, and the tip after it.
 fn plan(tip: Tip, batch: &[Addition]) -> (Batch, Tip) {
     let mut changes = Batch::default();
@@ -305,8 +326,7 @@ fn plan(tip: Tip, batch: &[Addition]) -> (Batch, Tip) {
         let (leaf_length, length) = (leaf.len() as u32, blob.len() as u32);
         let record = Record { digest: *digest.as_bytes(), leaf: next.blob_bytes, leaf_length, entry: entry.clone() };
         next.blob_bytes += u64::from(leaf_length);
-        let place =
-            Place { index: next.entries, offset: next.blob_bytes, length, content: *Digest::of(blob).as_bytes() };
+        let place = Place { index: next.entries, offset: next.blob_bytes, length, crc: crc32fast::hash(blob) };
         changes.insert(place_key(digest.as_bytes()).as_slice(), place.to_bytes());
         changes.insert(entry_key(next.entries).as_slice(), record.to_bytes());
         next.entries += 1;
@@ -428,19 +448,19 @@ impl Record {
 
 impl Place {
     fn to_bytes(&self) -> Vec<u8> {
-        let numbers = [&self.index.to_be_bytes() as &[u8], &self.offset.to_be_bytes(), &self.length.to_be_bytes()];
-        [numbers.concat().as_slice(), &self.content].concat()
+        let Self { index, offset, length, crc } = self;
+        [&index.to_be_bytes() as &[u8], &offset.to_be_bytes(), &length.to_be_bytes(), &crc.to_be_bytes()].concat()
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (index, rest) = bytes.split_first_chunk()?;
         let (offset, rest) = rest.split_first_chunk()?;
-        let (length, content) = rest.split_first_chunk()?;
+        let (length, crc) = rest.split_first_chunk()?;
         Some(Self {
             index: u64::from_be_bytes(*index),
             offset: u64::from_be_bytes(*offset),
             length: u32::from_be_bytes(*length),
-            content: content.try_into().ok()?,
+            crc: u32::from_be_bytes(crc.try_into().ok()?),
         })
     }
 }

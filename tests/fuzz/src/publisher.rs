@@ -59,7 +59,7 @@ impl Running {
         });
         let (stop, stopped) = watch::channel(false);
         let roads = router(Arc::new(Publisher {
-            intake: Intake::new(publishing().clone(), u32::MAX, log.clone()),
+            intake: Intake::new(publishing().clone(), u32::MAX, log.clone()).expect("threads"),
             feed,
             signed: log.head(),
             published,
@@ -103,8 +103,9 @@ pub async fn stocked() -> Memory {
     let reason = "Looked at.".parse().expect("a reason");
     let review = Review::of(result.payload_digest(), Verdict::Accept, reason, now());
     for bundle in [result, second, key("reviewer").sign_statement(&review.to_bytes())] {
-        let said = verify_said(&bundle.to_bytes(), publishing(), now()).expect("it is sound");
-        log.submit(Submission::new(said)).await.expect("it is admitted");
+        let bundle = bundle.to_bytes();
+        let signed = verify_said(&bundle, publishing(), now()).expect("it is sound");
+        log.submit(Submission::new(signed)).await.expect("it is admitted");
     }
     log.close().await;
     store

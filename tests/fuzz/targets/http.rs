@@ -177,7 +177,7 @@ async fn check_logged(running: &Running, logged: &Answer) {
     let completed = get(format!("/v1/bundles/{payload}/completed")).await;
     assert_eq!(value(&completed), logged["bundle"]);
     let completed = Bundle::read(&completed).expect("the completed bundle");
-    assert_eq!(completed.bare(), bundle);
+    assert_eq!(completed.clone().into_bare(), bundle);
     let entry = completed.log_entry.as_ref().expect("a log entry");
     assert_eq!(entry.index, index);
 

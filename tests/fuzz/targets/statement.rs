@@ -20,7 +20,7 @@ use smi_schemas::statement::{Payload, RESULT_TYPE, Statement};
 use smi_verifier::ledger::Ledger;
 use smi_verifier::merkle::Hash;
 use smi_verifier::policy::{Receipts, Requirement};
-use smi_verifier::said::{Said, What, verify_first, verify_said};
+use smi_verifier::said::{Signed, What, verify_first, verify_said};
 use smi_verifier::verdict::{TrustedKeyring, Verdict};
 use smi_verifier::view::View;
 use smi_verifier::{Verified, verify};
@@ -28,13 +28,13 @@ use smi_verifier::{Verified, verify};
 /// A log of one keyring and of what a publisher would admit.
 static LEDGER: LazyLock<(Ledger, View)> = LazyLock::new(|| {
     let (mut ledger, mut view) = (Ledger::default(), View::default());
-    let said = verify_first(&first_keyring(unwitnessed())).expect("a keyring");
-    let entry = ledger.admit(&said).expect("the first");
-    let What::Keyring(trusted, _) = said.says() else { unreachable!("a keyring") };
-    ledger.add(&entry, Some(trusted.clone()));
-    view.add(&entry, Some(&trusted.keyring));
+    let first = first_keyring(unwitnessed());
+    let first = verify_first(&first).expect("a keyring");
+    let entry = ledger.admit(first.said()).expect("the first");
+    ledger.add(&entry, first.said().keyring().cloned());
+    view.add(&entry, first.said().keyring().map(|trusted| &trusted.keyring));
     let sound = verify_said(SOUND, publishing(), now()).expect("the sound bundle");
-    assert!(ledger.admit(&sound).is_ok(), "the sound bundle is not admitted");
+    assert!(ledger.admit(sound.said()).is_ok(), "the sound bundle is not admitted");
     (ledger, view)
 });
 
@@ -90,9 +90,10 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(serde_json::from_slice::<Verdict>(&document).is_ok_and(|read| read.exit.code == verdict.ends().number()));
 
     match verify_said(&bundle, publishing(), now()) {
-        Ok(said) => {
-            assert!(!written.is_empty() && said.payload() == Digest::of(bytes));
-            check_admission(&said);
+        Ok(signed) => {
+            assert!(!written.is_empty() && signed.said().payload() == Digest::of(bytes));
+            assert_eq!(signed.bundle().to_bytes(), bundle);
+            check_admission(&signed);
         }
         Err(refused) => check_refusal(&refused),
     }
@@ -110,7 +111,6 @@ fn record<P: Predicate + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<Ve
 fn check_verified(verified: &Verified, bytes: &[u8], bundle: &[u8]) {
     assert_eq!(verified.payload_digest(), Digest::of(bytes));
     assert_eq!(Statement::read(bytes).as_ref(), Ok(verified.statement()));
-    assert_eq!(verified.bundle().to_bytes(), bundle);
     assert!(verified.receipt().is_none());
     let summed = |count: fn(&smi_schemas::feed::ApiSummary) -> u32| verified.apis().iter().map(count).sum::<u32>();
     assert!(summed(|api| api.passed) + summed(|api| api.failed) <= summed(|api| api.scored));
@@ -122,8 +122,8 @@ fn check_verified(verified: &Verified, bytes: &[u8], bundle: &[u8]) {
 }
 
 /// What is admitted can be stored, told and shown.
-fn check_admission(said: &Said) {
-    let leaf = said.leaf().to_bytes();
+fn check_admission(signed: &Signed<'_>) {
+    let (said, leaf) = (signed.said(), signed.leaf().to_bytes());
     assert!(leaf.len() <= MAX_LEAF_BYTES);
     assert!(Leaf::read(&leaf).is_ok_and(|leaf| leaf.payload() == said.payload()));
     let (ledger, view) = &*LEDGER;
@@ -136,10 +136,7 @@ fn check_admission(said: &Said) {
     assert!(stored.len() <= MAX_ENTRY_BYTES, "{entry:?}");
     assert_eq!(serde_json::from_slice(&stored[32..]).ok().as_ref(), Some(&entry));
 
-    let next = match said.says() {
-        What::Keyring(trusted, _) => Some(trusted.clone()),
-        _ => None,
-    };
+    let next = said.keyring().cloned();
     let (mut ledger, mut view) = (ledger.clone(), view.clone());
     view.add(&entry, next.as_ref().map(|trusted| &trusted.keyring));
     assert_eq!(view.size(), entry.index + 1);

@@ -99,7 +99,8 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(follow(log.head()));
     let keyring = vectors::keyring_with(None);
     if is_new {
-        let first = verify_first(&programme::first(&keyring)).map_err(|refused| format!("{refused:?}"))?;
+        let first = programme::first(&keyring);
+        let first = verify_first(&first).map_err(|refused| format!("{refused:?}"))?;
         say(log.submit(Submission::new(first)).await?)?;
     }
     let policy = Arc::new(vectors::policy(keyring, None));

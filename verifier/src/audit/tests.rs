@@ -8,7 +8,7 @@ use smi_schemas::statement::Versioned;
 
 use super::*;
 use crate::note::{Checkpoint, Note, cosign, sign_checkpoint};
-use crate::said::verify_said;
+use crate::said::{Signed, verify_said};
 use crate::tile::{encode_entries, encode_hashes};
 
 const ORIGIN: &str = "results.example.org";
@@ -87,25 +87,22 @@ impl Served {
     }
 
     fn push(&mut self, bundle: &[u8]) {
-        let said = match self.ledger.trusted() {
+        let signed = match self.ledger.trusted() {
             None => verify_first(bundle).unwrap(),
             Some(trusted) => verify_said(bundle, &policy(trusted.keyring.clone()), now()).unwrap(),
         };
-        let entry = self.ledger.admit(&said).unwrap();
-        self.push_unchecked(bundle, &said, entry);
+        let entry = self.ledger.admit(signed.said()).unwrap();
+        self.push_unchecked(bundle, &signed, entry);
     }
 
-    fn push_unchecked(&mut self, bundle: &[u8], said: &Said, entry: Entry) {
-        let leaf = said.leaf().to_bytes();
-        let keyring = match said.says() {
-            What::Keyring(trusted, _) => Some(Arc::clone(trusted)),
-            _ => None,
-        };
+    fn push_unchecked(&mut self, bundle: &[u8], signed: &Signed, entry: Entry) {
+        let leaf = signed.leaf().to_bytes();
+        let keyring = signed.said().keyring();
         self.tree.push(Hash::of_leaf(&leaf));
         self.leaves.push(leaf);
-        self.bundles.insert(said.payload(), bundle.to_owned());
-        self.fold.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
-        self.ledger.add(&entry, keyring);
+        self.bundles.insert(signed.said().payload(), bundle.to_owned());
+        self.fold.add(&entry, keyring.map(|trusted| &trusted.keyring));
+        self.ledger.add(&entry, keyring.cloned());
         self.entries.push(entry);
     }
 
@@ -371,9 +368,9 @@ fn what_must_not_be_in_the_log_is_refused_although_it_was_signed() {
     let mut served = Served::of(3);
     let release = Release::of(Versioned { version: "1.0.1".parse().unwrap(), digest: Digest::of(b"other") }, now());
     let bundle = signed(&release.unwrap().to_bytes(), &["suites"]);
-    let said = verify_said(&bundle, &policy(first_keyring()), now()).unwrap();
-    let entry = Entry { index: 4, payload: said.payload(), ..served.entries[3].clone() };
-    served.push_unchecked(&bundle, &said, entry);
+    let signed = verify_said(&bundle, &policy(first_keyring()), now()).unwrap();
+    let entry = Entry { index: 4, payload: signed.said().payload(), ..served.entries[3].clone() };
+    served.push_unchecked(&bundle, &signed, entry);
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     let [Alteration::Refused { index: 4, grounds, .. }] = audit.found() else { panic!("{:?}", audit.found()) };
@@ -383,9 +380,9 @@ fn what_must_not_be_in_the_log_is_refused_although_it_was_signed() {
     let mut served = Served::of(3);
     let (payload, bundle) = served.bundles.iter().find(|(payload, _)| **payload == served.entries[2].payload).unwrap();
     let (payload, bundle) = (*payload, bundle.clone());
-    let said = verify_said(&bundle, &policy(first_keyring()), now()).unwrap();
+    let signed = verify_said(&bundle, &policy(first_keyring()), now()).unwrap();
     let entry = Entry { index: 4, ..served.entries[2].clone() };
-    served.push_unchecked(&bundle, &said, entry);
+    served.push_unchecked(&bundle, &signed, entry);
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     assert_eq!(audit.found(), [Alteration::Repeated { index: 4, first: 2, payload }]);
@@ -510,15 +507,15 @@ fn a_revocation_counts_from_its_index_on() {
     revoked.revoke(&smi_keys::keyring::KeyRef::Name("suites".parse().unwrap()), 5).unwrap();
     served.push(&keyring_bundle(&revoked, Some(&first)));
     let late = release_bundle(7);
-    let said = verify_said(&late, &policy(first), now()).unwrap();
-    let entry = served.ledger.admit(&said).unwrap();
-    served.push_unchecked(&late, &said, entry.clone());
+    let signed = verify_said(&late, &policy(first), now()).unwrap();
+    let entry = served.ledger.admit(signed.said()).unwrap();
+    served.push_unchecked(&late, &signed, entry.clone());
     sound(&mut begun(None), &served);
 
     let later = release_bundle(8);
-    let said = verify_said(&later, &policy(first_keyring()), now()).unwrap();
-    let entry = Entry { index: 5, payload: said.payload(), ..entry };
-    served.push_unchecked(&later, &said, entry);
+    let signed = verify_said(&later, &policy(first_keyring()), now()).unwrap();
+    let entry = Entry { index: 5, payload: signed.said().payload(), ..entry };
+    served.push_unchecked(&later, &signed, entry);
     let mut audit = begun(None);
     assert!(run(&mut audit, &|what| served.get(what)).is_none());
     let [Alteration::Refused { index: 5, grounds, .. }] = audit.found() else { panic!("{:?}", audit.found()) };
