@@ -124,14 +124,8 @@ fn parsed_and_replayed(batch: &[Vec<u8>], policy: &Policy) {
         let Statement { predicate, .. } = Statement::read(&bundle.payload).unwrap();
         let mut suites = policy.suites.versions(&predicate.suite.version);
         let (suite, _) = suites.find(|(_, digest)| *digest == predicate.suite.digest).unwrap();
-        let context = Context {
-            suite,
-            apis: &predicate.apis,
-            absent: &predicate.absent(),
-            filters: &predicate.filters,
-            limit_ms: predicate.overrides.limit_ms,
-            interrupted: predicate.run.interrupted,
-        };
+        let absent = predicate.absent();
+        let context = Context::of(suite, &predicate, &absent);
         for (assertion, result) in suite.assertions.iter().zip(&predicate.assertions) {
             assert!(judge(&context, assertion, result.observations.as_ref()).unwrap().status == result.status);
         }

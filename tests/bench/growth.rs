@@ -123,8 +123,8 @@ fn fill(runtime: &tokio::runtime::Runtime, folder: &Path, size: u64) -> u64 {
     drop(feed);
     let programme = Programme::new();
     if store.head().unwrap() == 0 {
-        let first = verify_first(&programme::first(&programme.policy.keyring)).unwrap();
-        runtime.block_on(log.submit(Submission::new(first))).unwrap();
+        let first = programme::first(&programme.policy.keyring);
+        runtime.block_on(log.submit(Submission::new(verify_first(&first).unwrap()))).unwrap();
     }
     let head = store.head().unwrap();
     drop(store);

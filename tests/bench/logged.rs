@@ -15,8 +15,8 @@
 //!   for one bundle is printed too; the load's has the clients in it, whose part is named.
 //! - **carry**: as many bytes carried there and back by the same clients, to a server on the same runtime that reads each
 //!   submission and answers with as many bytes as the publisher, and does nothing else.
-//! - **disk**: batches of as many bytes as the load's, appended to a file with one `syncfs` each, and with two, as the
-//!   store needs them.
+//! - **disk**: as many bytes as the load's, appended to a file in batches with one `syncfs` each, and with two, as the
+//!   store needs them. Memory that a machine lends for the first time is dear on a virtual one, so it is as much.
 //! - **Tessera**: its POSIX storage under its own load tool, where `--peer` names the program that `tests/bench/tessera`
 //!   builds. It verifies nothing, and its entries are as large as a leaf.
 
@@ -55,9 +55,6 @@ use super::measure::{self, Folder, per_second, process_time, quantile, thread_ti
 /// A run id that stands where each bundle's own is put.
 const PLACE: [u8; 16] = [0xab; 16];
 
-/// Batches of the disk's floor.
-const BATCHES: usize = 20;
-
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -94,7 +91,7 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &Options) {
         let loaded = load(runtime, &policy, &bundles, *clients, options.folder.as_deref());
         let after = floor(&bundles[options.bundles / 4..options.bundles / 2], &policy);
         let carried = carry(runtime, &bundles, *clients, loaded.answer_bytes);
-        let written = disk(bundles[0].len(), *clients, options.folder.as_deref());
+        let written = disk(&bundles, *clients, options.folder.as_deref());
         report(&loaded, &bundles, *clients, Cost::mean(&[before, after]), [carried, written]);
     }
     if let Some(peer) = &options.peer {
@@ -312,18 +309,18 @@ fn report(loaded: &Loaded, bundles: &[Vec<u8>], clients: usize, floor: Cost, [ca
     );
 }
 
-/// As many bytes as the load's batches have, made durable and nothing else: what it costs with as many barriers as the
+/// As many bytes as the load's, made durable in batches and nothing else: what it costs with as many barriers as the
 /// store needs.
-fn disk(bytes: usize, clients: usize, folder: Option<&Path>) -> Cost {
+fn disk(bundles: &[Vec<u8>], clients: usize, folder: Option<&Path>) -> Cost {
     let folder = Folder::new("disk", folder);
-    let batch = clients.min(MAX_BATCH_BYTES / bytes);
-    let contents = vec![7; batch * bytes];
+    let batch = clients.min(MAX_BATCH_BYTES / bundles[0].len());
+    let (batches, contents) = (bundles.len() / batch, bundles[..batch].concat());
     let each = [1, 2].map(|barriers| {
         let path = folder.path().join("batches");
         let mut file = File::create(&path).unwrap();
         let handle = File::open(folder.path()).unwrap();
-        let each = Cost::of(BATCHES * batch, || {
-            for _ in 0..BATCHES {
+        let each = Cost::of(batches * batch, || {
+            for _ in 0..batches {
                 file.write_all(&contents).unwrap();
                 sync_file_system(&handle).unwrap();
                 if barriers == 2 {
