@@ -104,8 +104,8 @@ pub async fn stocked() -> Memory {
     let review = Review::of(result.payload_digest(), Verdict::Accept, reason, now());
     for bundle in [result, second, key("reviewer").sign_statement(&review.to_bytes())] {
         let bundle = bundle.to_bytes();
-        let signed = verify_said(&bundle, publishing(), now()).expect("it is sound");
-        log.submit(Submission::new(signed)).await.expect("it is admitted");
+        let verified = verify_said(&bundle, publishing(), now()).expect("it is sound");
+        log.submit(Submission::new(verified)).await.expect("it is admitted");
     }
     log.close().await;
     store
