@@ -23,10 +23,11 @@ const AT_A_TIME: usize = 10;
 /// Threads beside those that judge.
 const OTHER_THREADS: usize = 2;
 
-/// A runtime with a thread for each processor to judge on.
+/// A runtime with a thread for each processor to judge on. Fetching and folding is little beside it, and is done on one
+/// thread, where nobody has to be woken.
 pub(crate) fn runtime() -> std::io::Result<Runtime> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Builder::new_multi_thread().enable_all().max_blocking_threads(processors + OTHER_THREADS).build()
+    Builder::new_current_thread().enable_all().max_blocking_threads(processors + OTHER_THREADS).build()
 }
 
 /// Goes on with an audit until it wants nothing more. Every entry that is admitted is told.
