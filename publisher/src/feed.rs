@@ -18,13 +18,13 @@ use smi_verifier::tile::{TileKind, TilePath, encode_entries, encode_hashes};
 use smi_verifier::view::View;
 
 use crate::recover;
-use crate::store::{Damage, Store, StoreError};
+use crate::store::{Damage, Store, StoreError, Stored};
 
 /// Entries of one page.
 pub const PAGE_ENTRIES: u64 = 100;
 
-/// Entries that are read before they are folded: a head that was not shown for long has many.
-const FOLDED_AT_ONCE: usize = 1024;
+/// Entries that are read before they are folded, while readers wait: a head that was not shown for long has many.
+const FOLDED_AT_ONCE: usize = 256;
 
 /// A head that readers are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,17 +35,6 @@ pub struct Published {
     pub note: Note,
     /// What the cosignatures prove; none where no quorum is asked for.
     pub times: Option<Times>,
-}
-
-/// What is stored of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Where.
-    pub index: u64,
-    /// Its leaf.
-    pub leaf: Vec<u8>,
-    /// The bundle as it was signed.
-    pub bundle: Vec<u8>,
 }
 
 /// A bundle with its log entry, in parts that follow one another: nearly all of it is what was stored, as it is.
@@ -178,8 +167,8 @@ impl Feed {
     pub fn stored(&self, payload: &Digest) -> Result<Stored, FeedError> {
         let absent = || FeedError::Absent { what: "the entry" };
         let index = self.store.index_of(payload)?.ok_or_else(absent)?;
-        let bundle = self.store.blob(payload)?.ok_or_else(absent)?;
-        Ok(Stored { index, leaf: self.leaf(index)?, bundle })
+        let blob = self.store.blob(payload)?.ok_or_else(absent)?;
+        Ok(Stored { index, leaf: self.leaf(index)?, blob })
     }
 
     /// The proof of an entry under a head that was published.
@@ -190,7 +179,7 @@ impl Feed {
 
     /// Proves what is stored under a head that was published, without asking the store: in the bundle, and alone.
     pub fn prove(&self, stored: Stored, published: &Published) -> Result<(Completed, TlogProof), FeedError> {
-        let Stored { index, leaf, bundle } = stored;
+        let Stored { index, leaf, blob } = stored;
         let proof = self.tlog_proof(index, published)?;
         let entry = LogEntry {
             index,
@@ -201,9 +190,9 @@ impl Feed {
             checkpoint: String::from_utf8_lossy(&published.note.to_bytes()).into_owned(),
             body: leaf,
         };
-        let completion = Bundle::completion(&bundle, &entry);
+        let completion = Bundle::completion(&blob, &entry);
         let (place, text) = completion.ok_or(StoreError::Damaged { damage: Damage::Blob { index } })?;
-        let mut before = Bytes::from(bundle);
+        let mut before = Bytes::from(blob);
         let after = before.split_off(place);
         Ok((Completed([before, text.into(), after]), proof))
     }

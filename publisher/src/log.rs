@@ -47,9 +47,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
 use crate::cell::{Cell, CellError};
-use crate::feed::Stored;
 use crate::recover::{self, Recovered, encode};
-use crate::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, Store, StoreError};
+use crate::store::{Addition, CommitError, MAX_BATCH, MAX_BLOB_BYTES, MAX_ENTRY_BYTES, Store, StoreError, Stored};
 
 /// Bytes of the blobs of the largest batch, unless one blob alone has more.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -544,7 +543,7 @@ impl Writer {
         let mut additions = additions.into_iter();
         let mut logged = |answer| {
             let Answer::Added { index, .. } = answer else { return Logged { answer, stored: None } };
-            let stored = additions.next().map(|Addition { leaf, blob, .. }| Stored { index, leaf, bundle: blob });
+            let stored = additions.next().map(|Addition { leaf, blob, .. }| Stored { index, leaf, blob });
             Logged { answer, stored }
         };
         Ok(answers.into_iter().map(|answer| answer.map(&mut logged)).collect())

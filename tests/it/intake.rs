@@ -42,7 +42,7 @@ impl Bench {
     async fn added(&self, bundle: &[u8]) -> u64 {
         let Logged { answer, stored } = self.accept(bundle, vectors::now()).await.unwrap();
         let stored = stored.unwrap_or_else(|| panic!("{answer:?}"));
-        assert!(matches!(answer, Answer::Added { index, .. } if index == stored.index && stored.bundle == bundle));
+        assert!(matches!(answer, Answer::Added { index, .. } if index == stored.index && stored.blob == bundle));
         stored.index
     }
 

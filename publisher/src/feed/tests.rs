@@ -2,14 +2,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, Weak};
 
 use smi_verifier::ledger::Ledger;
+use smi_verifier::policy::{Policy, Suites};
 use smi_verifier::receipt::log_key;
 use smi_verifier::said::verify_first;
 
 use super::*;
 use crate::honest;
 use crate::log::Submission;
+use crate::replay::Replay;
 use crate::store::memory::Memory;
-use crate::store::{Addition, CommitError};
+use crate::store::{Addition, CommitError, MAX_BATCH};
 
 /// A store that looks, whenever it is read, whether the view can be.
 #[derive(Default)]
@@ -76,4 +78,22 @@ fn what_is_published_is_read_before_anybody_has_to_wait() {
     assert_eq!((feed.view().size(), feed.leaf_hash(0).unwrap()), (1, hash));
     feed.catch_up(1).unwrap();
     assert_eq!(feed.view().size(), 1, "what is there is not added again");
+}
+
+#[test]
+fn a_head_that_was_not_shown_for_long_is_folded_in_parts() {
+    let mut replay = Replay::new(Policy::of_log(honest::keyring(), Suites::default()), honest::now());
+    let size = 2 * FOLDED_AT_ONCE as u64 + 1;
+    let bundles = std::iter::once(honest::first()).chain((1..size).map(honest::release));
+    let additions: Vec<_> = bundles.map(|bundle| replay.next(&bundle).unwrap().addition).collect();
+    let store = Arc::new(Memory::default());
+    for batch in additions.chunks(MAX_BATCH) {
+        store.commit(store.head().unwrap(), batch).unwrap();
+    }
+    let tree = Arc::new(RwLock::new(replay.tree().clone()));
+    let feed = Feed::new(store, tree, View::default(), log_key(&honest::keyring()).unwrap());
+    feed.catch_up(size).unwrap();
+    assert_eq!(feed.view().size(), size);
+    let page = feed.page(Some(size - 3)).unwrap();
+    assert_eq!(page.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [size - 2, size - 1]);
 }

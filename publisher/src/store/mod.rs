@@ -84,6 +84,17 @@ pub struct Addition {
     pub blob: Vec<u8>,
 }
 
+/// What is stored at an index, beside the entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The index.
+    pub index: u64,
+    /// The leaf.
+    pub leaf: Vec<u8>,
+    /// The blob.
+    pub blob: Vec<u8>,
+}
+
 /// Why something was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
