@@ -1,7 +1,8 @@
 //! The log for readers: entries, tiles, proofs and the view, all of them up to the head that was published.
 //!
-//! Whatever is asked of it may wait for the store, and so may block.
+//! Whatever is asked of it may wait for the store, and so may block; but not what says otherwise.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::body::Bytes;
@@ -23,8 +24,8 @@ use crate::store::{Damage, Store, StoreError, Stored};
 /// Entries of one page.
 pub const PAGE_ENTRIES: u64 = 100;
 
-/// Entries that are read before they are folded, while readers wait: a head that was not shown for long has many.
-const FOLDED_AT_ONCE: usize = 256;
+/// Entries that are in memory to be folded. A head that was not shown for long has more, and they are folded in parts.
+const FOLDED_AT_ONCE: u64 = 1024;
 
 /// A head that readers are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub struct Published {
 /// A bundle with its log entry, in parts that follow one another: nearly all of it is what was stored, as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completed(pub [Bytes; 3]);
+
+/// An entry, and the keyring that it is.
+type Read = (Entry, Option<Arc<Trusted>>);
 
 /// The log as readers see it, and the fold of its entries.
 pub struct Feed {
@@ -90,29 +94,37 @@ impl Feed {
         Self { store, tree, view: RwLock::new(view), log }
     }
 
-    /// Folds the entries below `size` in.
+    /// Folds the entries below `size` in, all of them or none: readers are shown no size between two heads.
     pub fn catch_up(&self, size: u64) -> Result<(), FeedError> {
-        // Readers of the view do not wait for the store.
+        let shown = self.view().size();
+        if size <= shown + FOLDED_AT_ONCE {
+            // Readers of the view do not wait for the store.
+            let entries = self.read(shown..size)?;
+            // The fold is left consistent by whatever panicked: an entry is added whole or not at all.
+            fold(&mut self.view.write().unwrap_or_else(PoisonError::into_inner), entries);
+            return Ok(());
+        }
+        let mut next = self.view().clone();
+        while next.size() < size {
+            let end = size.min(next.size() + FOLDED_AT_ONCE);
+            let entries = self.read(next.size()..end)?;
+            fold(&mut next, entries);
+        }
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have caught up meanwhile.
+        if view.size() < size {
+            *view = next;
+        }
+        Ok(())
+    }
+
+    fn read(&self, indexes: Range<u64>) -> Result<Vec<Read>, FeedError> {
         let read = |index| {
             let (_, entry) = recover::entry(&*self.store, index)?;
             let keyring = recover::keyring(&*self.store, &entry)?;
             Ok((entry, keyring))
         };
-        loop {
-            let shown = self.view().size();
-            if shown >= size {
-                return Ok(());
-            }
-            let next = (shown..size).take(FOLDED_AT_ONCE).map(read).collect::<Result<Vec<_>, FeedError>>()?;
-            // The fold is left consistent by whatever panicked: an entry is added whole or not at all.
-            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-            for (entry, keyring) in next {
-                // Somebody else may have caught up meanwhile.
-                if entry.index == view.size() {
-                    view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
-                }
-            }
-        }
+        indexes.map(read).collect()
     }
 
     /// The fold so far.
@@ -163,21 +175,22 @@ impl Feed {
         }
     }
 
-    /// What is stored of an entry, published or not.
+    /// What is stored of a published entry.
     pub fn stored(&self, payload: &Digest) -> Result<Stored, FeedError> {
         let absent = || FeedError::Absent { what: "the entry" };
-        let index = self.store.index_of(payload)?.ok_or_else(absent)?;
+        let index = self.store.index_of(payload)?.filter(|index| *index < self.view().size()).ok_or_else(absent)?;
         let blob = self.store.blob(payload)?.ok_or_else(absent)?;
         Ok(Stored { index, leaf: self.leaf(index)?, blob })
     }
 
-    /// The proof of an entry under a head that was published.
+    /// The proof of an entry under a head that was published. It waits for nobody.
     pub fn tlog_proof(&self, index: u64, published: &Published) -> Result<TlogProof, FeedError> {
-        let hashes = self.inclusion(index, published.checkpoint.size())?;
+        let hashes = self.tree().inclusion(index, published.checkpoint.size());
+        let hashes = hashes.ok_or(FeedError::Absent { what: "the entry" })?;
         Ok(TlogProof { index, hashes, checkpoint: published.note.clone(), extra: None })
     }
 
-    /// Proves what is stored under a head that was published, without asking the store: in the bundle, and alone.
+    /// Proves what is stored under a head that was published, in the bundle and alone. It waits for nobody.
     pub fn prove(&self, stored: Stored, published: &Published) -> Result<(Completed, TlogProof), FeedError> {
         let Stored { index, leaf, blob } = stored;
         let proof = self.tlog_proof(index, published)?;
@@ -251,6 +264,15 @@ impl Feed {
             Ok(leaf)
         } else {
             Err(StoreError::Damaged { damage: Damage::Leaf { index } }.into())
+        }
+    }
+}
+
+fn fold(view: &mut View, entries: Vec<Read>) {
+    for (entry, keyring) in entries {
+        // Somebody else may have caught up meanwhile.
+        if entry.index == view.size() {
+            view.add(&entry, keyring.as_ref().map(|trusted| &trusted.keyring));
         }
     }
 }

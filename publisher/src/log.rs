@@ -8,7 +8,7 @@
 //!
 //! A caller has verified what it submits, and waits. A thread takes all that wait, as one batch, up to the store's
 //! [`MAX_BATCH`] and [`MAX_BATCH_BYTES`]; while it commits, the next batch gathers, and goes on gathering for [`PACE`]
-//! as long as somebody said that more is on its way ([`Log::expect`]). So one barrier on the device serves many callers
+//! as long as somebody said that more is on its way (`Log::expect`). So one barrier on the device serves many callers
 //! however fast the device is, and a lone one waits for nobody.
 //!
 //! What order decides is asked of the [`Ledger`], one submission after the other. The same digest is committed once:
@@ -142,16 +142,11 @@ impl Submission {
     pub fn said(&self) -> &Said {
         &self.said
     }
-
-    /// The bundle's bytes, as they are stored.
-    pub fn blob(&self) -> &[u8] {
-        &self.blob
-    }
 }
 
 /// That a submission is on its way to the log, until it is there or this is dropped.
 #[derive(Debug)]
-pub struct Expected(Arc<AtomicUsize>);
+pub(crate) struct Expected(Arc<AtomicUsize>);
 
 /// Where a submission is, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +288,7 @@ impl Log {
 
     /// The same for whoever said before that it was on its way, does not wait, and has use for what is stored of it. When
     /// the log stops, `tell` may be dropped without being called.
-    pub fn enqueue(
+    pub(crate) fn enqueue(
         &self,
         submission: Submission,
         expected: Expected,
@@ -323,7 +318,7 @@ impl Log {
     }
 
     /// Says that a submission is on its way.
-    pub fn expect(&self) -> Expected {
+    pub(crate) fn expect(&self) -> Expected {
         self.expected.fetch_add(1, Ordering::Relaxed);
         Expected(Arc::clone(&self.expected))
     }

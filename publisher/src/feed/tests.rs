@@ -83,7 +83,7 @@ fn what_is_published_is_read_before_anybody_has_to_wait() {
 #[test]
 fn a_head_that_was_not_shown_for_long_is_folded_in_parts() {
     let mut replay = Replay::new(Policy::of_log(honest::keyring(), Suites::default()), honest::now());
-    let size = 2 * FOLDED_AT_ONCE as u64 + 1;
+    let size = 2 * FOLDED_AT_ONCE + 1;
     let bundles = std::iter::once(honest::first()).chain((1..size).map(honest::release));
     let additions: Vec<_> = bundles.map(|bundle| replay.next(&bundle).unwrap().addition).collect();
     let store = Arc::new(Memory::default());
@@ -92,6 +92,8 @@ fn a_head_that_was_not_shown_for_long_is_folded_in_parts() {
     }
     let tree = Arc::new(RwLock::new(replay.tree().clone()));
     let feed = Feed::new(store, tree, View::default(), log_key(&honest::keyring()).unwrap());
+    assert!(feed.catch_up(size + 1).is_err(), "there is no such entry");
+    assert_eq!(feed.view().size(), 0, "all of them or none");
     feed.catch_up(size).unwrap();
     assert_eq!(feed.view().size(), size);
     let page = feed.page(Some(size - 3)).unwrap();

@@ -22,7 +22,11 @@ impl Rendered {
 
     /// The view's document.
     pub(super) fn json(&self, feed: &Feed) -> Option<Bytes> {
-        last(&self.json, feed, || Some(feed.view().document().to_bytes()))
+        last(&self.json, feed, || {
+            // The view is let go of before it is written down.
+            let document = feed.view().document();
+            Some(document.to_bytes())
+        })
     }
 
     /// The view's page; none if it cannot be made.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! smi-publisher store
-//! format 2
+//! format 3
 //! official
 //! ```
 //!
@@ -27,7 +27,7 @@ use smi_schemas::codes::Code;
 use super::{Cause, Damage};
 
 /// The format that is written and read.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 3;
 
 const MARK: &str = "store";
 const NEW_MARK: &str = "store.new";
@@ -265,7 +265,7 @@ mod tests {
             open(&official, OFFICIAL_MARK).unwrap();
             open(&demonstration, DEMONSTRATION_MARK).unwrap();
         }
-        assert_eq!(fs::read(official.join(MARK)).unwrap(), b"smi-publisher store\nformat 2\nofficial\n");
+        assert_eq!(fs::read(official.join(MARK)).unwrap(), b"smi-publisher store\nformat 3\nofficial\n");
     }
 
     #[test]
@@ -283,8 +283,8 @@ mod tests {
     #[test]
     fn another_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(MARK), "smi-publisher store\nformat 3\nsharded\n").unwrap();
-        assert!(matches!(open(folder.path(), OFFICIAL_MARK), Err(OpenError::Format { found: 3, .. })));
+        fs::write(folder.path().join(MARK), "smi-publisher store\nformat 4\nsharded\n").unwrap();
+        assert!(matches!(open(folder.path(), OFFICIAL_MARK), Err(OpenError::Format { found: 4, .. })));
     }
 
     #[test]

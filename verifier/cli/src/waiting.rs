@@ -18,7 +18,7 @@ use smi_schemas::shown::shown;
 use smi_schemas::statement::Predicate;
 use smi_schemas::{Digest, Timestamp};
 use smi_verifier::audit::Resource;
-use smi_verifier::policy::{Policy, Receipts};
+use smi_verifier::policy::Policy;
 use smi_verifier::view::{Document, Waiting};
 use smi_verifier::{Finding, Refused, Verified, verify};
 
@@ -62,15 +62,8 @@ impl WaitingError {
 pub(crate) fn waiting(arguments: &args::Waiting) -> Result<Exit, WaitingError> {
     let asked = &arguments.asked;
     let (keyring, _) = keyring(&asked.keyring)?;
-    let policy = Policy {
-        keyring,
-        suites: suites(&asked.suite)?,
-        allow_sandbox: asked.allow_sandbox,
-        allow_draft: asked.allow_draft,
-        publication: true,
-        receipts: Receipts::Ignore,
-        max_age_seconds: None,
-    };
+    let (allow_sandbox, allow_draft) = (asked.allow_sandbox, asked.allow_draft);
+    let policy = Policy { allow_sandbox, allow_draft, ..Policy::of_log(keyring, suites(&asked.suite)?) };
     let source = Source::new(&asked.url)?;
     let runtime = runtime()?;
     let fetch = |what| match runtime.block_on(source.get(what))? {
