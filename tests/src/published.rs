@@ -27,6 +27,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use smi_keys::export::{tlog_policy, trusted_root};
 use smi_keys::keyring::Keyring;
@@ -43,6 +44,9 @@ use crate::vectors::{self, key};
 
 /// Entries before the smaller tree ends, and in all.
 const ENTRIES: [u64; 2] = [100, 300];
+
+/// How long the witnesses beyond the quorum may take.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder of the files above, and the server behind its `url`.
 pub struct Sample {
@@ -79,10 +83,21 @@ async fn publish(folder: &Path) -> Running {
     write("checkpoint.old", &old);
     running.fill((ENTRIES[0]..ENTRIES[1]).map(release)).await;
 
+    // The quorum publishes a head, and the witnesses beyond it are added to it: from then on it stays as it is.
+    let signed = |checkpoint: &[u8]| String::from_utf8_lossy(checkpoint).matches("\u{2014} ").count();
+    let checkpoint = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let checkpoint = fetched("/checkpoint").await;
+            if signed(&checkpoint) == 1 + keyring.witnesses().count() {
+                return checkpoint;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let checkpoint = checkpoint.await.unwrap();
     let payload = Bundle::read(&sound).unwrap().payload;
     let result = format!("/v1/bundles/{}", Digest::of(&payload));
     let completed = fetched(&format!("{result}/completed")).await;
-    let checkpoint = fetched("/checkpoint").await;
     let (before, after) = (size(&old), size(&checkpoint));
     write("checkpoint", &checkpoint);
     write("result.leaf", &Bundle::read(&completed).unwrap().log_entry.unwrap().body);
