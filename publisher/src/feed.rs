@@ -179,8 +179,8 @@ impl Feed {
     pub fn stored(&self, payload: &Digest) -> Result<Stored, FeedError> {
         let absent = || FeedError::Absent { what: "the entry" };
         let index = self.store.index_of(payload)?.filter(|index| *index < self.view().size()).ok_or_else(absent)?;
-        let blob = self.store.blob(payload)?.ok_or_else(absent)?;
-        Ok(Stored { index, leaf: self.leaf(index)?, blob })
+        let (leaf, blob) = self.store.leaf(index)?.zip(self.store.blob(payload)?).ok_or_else(absent)?;
+        Ok(Stored { index, leaf, blob })
     }
 
     /// The proof of an entry under a head that was published. It waits for nobody.
@@ -193,6 +193,7 @@ impl Feed {
     /// Proves what is stored under a head that was published, in the bundle and alone. It waits for nobody.
     pub fn prove(&self, stored: Stored, published: &Published) -> Result<(Completed, TlogProof), FeedError> {
         let Stored { index, leaf, blob } = stored;
+        self.check_leaf(index, &leaf)?;
         let proof = self.tlog_proof(index, published)?;
         let entry = LogEntry {
             index,
@@ -257,11 +258,16 @@ impl Feed {
         }
     }
 
-    /// A leaf that hashes to what the tree has. No reader is given another.
     fn leaf(&self, index: u64) -> Result<Vec<u8>, FeedError> {
         let leaf = self.store.leaf(index)?.ok_or(FeedError::Absent { what: "the leaf" })?;
-        if self.tree().leaf(index) == Some(Hash::of_leaf(&leaf)) {
-            Ok(leaf)
+        self.check_leaf(index, &leaf)?;
+        Ok(leaf)
+    }
+
+    /// That a leaf hashes to what the tree has. No reader is given another.
+    fn check_leaf(&self, index: u64, leaf: &[u8]) -> Result<(), FeedError> {
+        if self.tree().leaf(index) == Some(Hash::of_leaf(leaf)) {
+            Ok(())
         } else {
             Err(StoreError::Damaged { damage: Damage::Leaf { index } }.into())
         }

@@ -223,9 +223,9 @@ enum Judged {
 /// another's, who has not signed at all.
 fn present(log: &Log, read: &Read<'_>) -> Result<Option<Logged>, SubmitError> {
     let digest = read.payload();
-    let Some((index, stored)) = log.logged(&digest)? else { return Ok(None) };
-    let answer = Answer::Present { index, digest };
-    Ok((stored == read.bundle().to_bytes()).then_some(Logged { answer, stored: None }))
+    let Some(stored) = log.logged(&digest)? else { return Ok(None) };
+    let answer = Answer::Present { index: stored.index, digest };
+    Ok((stored.blob == read.bundle().to_bytes()).then_some(Logged { answer, stored: Some(stored) }))
 }
 
 fn recent(said: &Said, head: Timestamp) -> Result<(), Refusal> {

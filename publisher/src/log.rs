@@ -172,7 +172,7 @@ pub enum Answer {
 pub struct Logged {
     /// Where it is.
     pub answer: Answer,
-    /// What is stored, if it was added.
+    /// What is stored, if that is what was submitted.
     pub stored: Option<Stored>,
 }
 
@@ -323,13 +323,14 @@ impl Log {
         Expected(Arc::clone(&self.expected))
     }
 
-    /// The index and the stored bytes of what has this digest, if it is signed for. It may block.
-    pub fn logged(&self, digest: &Digest) -> Result<Option<(u64, Vec<u8>)>, SubmitError> {
+    /// What is stored under this digest, if it is signed for. It may block.
+    pub fn logged(&self, digest: &Digest) -> Result<Option<Stored>, SubmitError> {
         let store = self.store.upgrade().filter(|_| self.is_running()).ok_or(SubmitError::Stopped)?;
         let read = || {
             let signed = self.head.borrow().checkpoint.size();
             let Some(index) = store.index_of(digest)?.filter(|index| *index < signed) else { return Ok(None) };
-            Ok(store.blob(digest)?.map(|blob| (index, blob)))
+            let stored = store.leaf(index)?.zip(store.blob(digest)?);
+            Ok(stored.map(|(leaf, blob)| Stored { index, leaf, blob }))
         };
         read().map_err(|error: StoreError| SubmitError::Failed { cause: Arc::new(error.into()) })
     }

@@ -46,9 +46,11 @@ impl Bench {
         stored.index
     }
 
-    /// The index of what is there.
+    /// The index of what is there, with the bytes that are stored.
     async fn present(&self, bundle: &[u8], now: Timestamp) -> u64 {
-        match self.accept(bundle, now).await.unwrap().answer {
+        let Logged { answer, stored } = self.accept(bundle, now).await.unwrap();
+        assert_eq!(stored.map(|stored| stored.blob).as_deref(), Some(bundle));
+        match answer {
             Answer::Present { index, digest } => {
                 assert_eq!(digest, Bundle::read(bundle).unwrap().payload_digest());
                 index
